@@ -1,0 +1,93 @@
+# What a developer types; `make` alone lists it. Nothing here needs root, a server, or more than Python 3.11 and make.
+#
+# Set-up is a virtual environment in .venv with every package locked by hash (requirements/*.txt). It is made when a
+# target first needs it and again when a locked file changes; otherwise it costs nothing.
+#   make PYTHON=python3.13 test    another interpreter
+#   make test ARGS="-k admit"      more arguments for the command behind a target
+
+SHELL := /bin/sh
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+
+# A venv knows its own path: one whose interpreter went away, or that was copied with its folder, is made anew.
+RUN := .venv/.run-stamp
+DEV := .venv/.dev-stamp
+STALE := $(shell $(BIN)/python -c '' 2>/dev/null && test "`cat $(RUN) 2>/dev/null`" = "$(CURDIR)" || echo stale)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types coverage bench bench-limits bench-fairness chaos docs lock clean stale
+
+help: ## Say what there is to make.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+demo: $(RUN) ## Run 20,000 messages of 4,000 tenants from the streams to the built-in carrier, and account for each.
+	@$(BIN)/smsd demo $(ARGS)
+
+test: $(DEV) ## Run every test: those that measure time by themselves first, then all others in parallel.
+	@$(BIN)/python -m pytest -m alone $(ARGS) || test $$? -eq 5
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal -m "not alone" $(ARGS)
+
+lint: $(DEV) ## Judge style and likely mistakes, and whether everything is formatted.
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+format: $(DEV) ## Mend what can be mended by a machine: order of imports, layout.
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+types: $(DEV) ## Prove the types: strict for smsd and the providers, standard for the tests.
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+coverage: $(DEV) ## Say which lines no test reaches.
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+bench: $(DEV) ## Measure throughput and CPU per 1,000 messages: the figures that the README gives.
+	@$(BIN)/python bench/throughput.py $(ARGS)
+
+bench-limits: $(DEV) ## Hold 50 tenants' limits against 8 worker processes, in full.
+	@$(BIN)/python bench/limits.py $(ARGS)
+
+bench-fairness: $(DEV) ## Measure how long reminders wait beside a flood of marketing, in full.
+	@$(BIN)/python bench/fairness.py $(ARGS)
+
+chaos: $(DEV) ## Kill and stop workers and the store at random for a long while; count what was lost or doubled.
+	@$(BIN)/python bench/chaos.py $(ARGS)
+
+docs: $(DEV) ## Write the pages that are made from code.
+	@$(BIN)/python docs/generate.py $(ARGS)
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+lock: $(DEV) ## Lock the packages anew, with hashes and for every platform (ARGS=--upgrade for newer ones).
+	@$(LOCK) $(ARGS) --output-file requirements/build.txt requirements/build.in
+	@$(LOCK) $(ARGS) --output-file requirements/run.txt --extra embedded pyproject.toml
+	@$(LOCK) $(ARGS) --output-file requirements/dev.txt requirements/dev.in
+
+clean: ## Remove the virtual environment and what tools left behind; data (var/) stays.
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- Set-up ---------------------------------------------------------------------------------------------------------
+
+$(RUN): pyproject.toml requirements/build.txt requirements/run.txt $(STALE)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "smsd needs Python 3.11 or newer, which '$(PYTHON)' is not." \
+	    "Install it, or name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up .venv: once, with the network, in less than a minute"
+	@test -z "$(STALE)" || $(PYTHON) -m venv --clear .venv || { \
+	  echo "Python's venv module is not complete: on Debian and Ubuntu, apt install python3-venv." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+	@$(INSTALL) --require-hashes -r requirements/run.txt
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@echo "$(CURDIR)" > $@
+
+$(DEV): $(RUN) requirements/dev.txt
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+stale:
