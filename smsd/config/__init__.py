@@ -1,0 +1,40 @@
+"""smsd.toml: read with every mistake explained (`load`), and what it means to the rest of smsd (`Config`).
+
+files: where each value stands. read: tables into structs. settings: every key and its default. check: what must hold
+between keys. meaning: what others ask. loading: all of it. plugin: the classes of providers.
+"""
+
+from smsd.config.files import Mistake
+from smsd.config.loading import ConfigErrors, follow, load
+from smsd.config.meaning import Config, compiled, diff_scopes, shared
+from smsd.config.settings import (
+    ClassConfig,
+    DispatchConfig,
+    HttpConfig,
+    ProviderConfig,
+    RetentionConfig,
+    RouteConfig,
+    StoreConfig,
+    Terms,
+    WebhooksConfig,
+)
+
+__all__ = [
+    "ClassConfig",
+    "Config",
+    "ConfigErrors",
+    "DispatchConfig",
+    "HttpConfig",
+    "Mistake",
+    "ProviderConfig",
+    "RetentionConfig",
+    "RouteConfig",
+    "StoreConfig",
+    "Terms",
+    "WebhooksConfig",
+    "compiled",
+    "diff_scopes",
+    "follow",
+    "load",
+    "shared",
+]

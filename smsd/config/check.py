@@ -1,0 +1,157 @@
+"""What must hold between the keys of smsd.toml: names that exist, routes that somebody serves, lists that can be kept.
+
+Never changes a value and never stops at the first mistake. Single values were judged when they were read.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from functools import cache
+from typing import Protocol
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from smsd.config.files import KeyPath
+from smsd.config.read import suggestion
+from smsd.config.settings import PlanConfig, RouteConfig, Settings, Terms
+from smsd.core.limit import Limit, show
+from smsd.secret import SecretError
+
+_URL_SCHEMES = ("redis", "rediss", "redis+cluster", "redis+sentinel")
+_HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?", re.ASCII)
+
+
+class Note(Protocol):
+    def __call__(self, path: KeyPath, message: str, /) -> object: ...
+
+
+class Names(Protocol):
+    """What the file names, also where its table has a mistake of its own: one mistake is told once."""
+
+    def __call__(self, section: str, /) -> Collection[str]: ...
+
+
+class Checker:
+    """One pass over the settings."""
+
+    def __init__(self, settings: Settings, names: Names, note: Note) -> None:
+        self.settings, self.note = settings, note
+        self.classes, self.plans = names("classes") or settings.classes, names("plans")
+        self.routes, self.providers = names("routes"), names("providers")
+
+    def run(self, *, secrets: bool) -> None:
+        """Notes every mistake. `secrets`: whether what the store's url refers to may be read."""
+        self._store(secrets=secrets)
+        self._classes()
+        self._terms()
+        for sender, config in self.settings.senders.items():
+            self._limits(config.limits, ("senders", sender, "limits"))
+        for name, provider in self.settings.providers.items():
+            self._limits(provider.limits, ("providers", name, "limits"))
+        for name, route in self.settings.routes.items():
+            self._route(name, route)
+        self._rules()
+        if self.settings.sandbox.enabled:
+            self.note(("sandbox", "enabled"), "the sandbox is not built yet: write false")
+
+    def _store(self, *, secrets: bool) -> None:
+        url = self.settings.store.url
+        if self.settings.store.embedded or (url.whole and not secrets):
+            return
+        try:
+            text = url.reveal() if secrets else url.masked("x")
+        except SecretError:
+            return  # noted with the other references that lead nowhere
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            parts = urlsplit("")
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        ports = [_HOST.fullmatch(host) for host in hosts]
+        if parts.scheme not in _URL_SCHEMES or any(m is None or int(m[1] or 1) not in range(1, 65536) for m in ports):
+            schemes = ", ".join(f"{scheme}://" for scheme in _URL_SCHEMES)
+            self.note(("store", "url"), f'expected "embedded" or a url that begins with {schemes}, then host:port')
+
+    def _classes(self) -> None:
+        for name, config in self.settings.classes.items():
+            first, largest = config.backoff_us
+            if first > largest:
+                self.note(("classes", name, "backoff"), "the first wait is longer than the largest: swap them")
+
+    def _terms(self) -> None:
+        defaults = self.settings.tenant_defaults
+        explicit = bool(self.routes or self.providers) or defaults.route != Terms().route
+        self._one_terms(defaults, ("tenant_defaults",), route=explicit)
+        for name, plan in self.settings.plans.items():
+            self._one_terms(plan, ("plans", name))
+        for name, tenant in self.settings.tenants.items():
+            self._one_terms(tenant, ("tenants", name))
+            if tenant.plan is not None:
+                self._exists(tenant.plan, self.plans, "plan", ("tenants", name, "plan"))
+
+    def _one_terms(self, terms: Terms | PlanConfig, path: KeyPath, *, route: bool = True) -> None:
+        self._limits(terms.limits or (), (*path, "limits"))
+        for name, limits in (terms.class_limits or {}).items():
+            self._exists(name, self.classes, "class", (*path, "class_limits", name))
+            self._limits(limits, (*path, "class_limits", name))
+        if terms.route is not None and route:
+            self._exists(terms.route, self.routes, "route", (*path, "route"))
+        allowed = self.settings.dispatch.countries
+        for i, country in enumerate(terms.countries or ()):
+            if country != "*" and "*" not in allowed and country not in allowed:
+                message = f"[dispatch] countries does not allow {country}: a tenant may have fewer, never more"
+                self.note((*path, "countries", i), message)
+        if terms.zone and _zones() and terms.zone not in _zones():
+            message = f'expected a time zone such as "Europe/Dublin"{suggestion(terms.zone, _zones())}'
+            self.note((*path, "zone"), message)
+
+    def _route(self, name: str, route: RouteConfig) -> None:
+        path: KeyPath = ("routes", name, "providers")
+        if not route.providers:
+            self.note(path, "nobody serves this route: give it at least one provider")
+        elif not any(use.weight for use in route.providers):
+            self.note(path, "all weights are 0: give at least one provider more")
+        for i, use in enumerate(route.providers):
+            self._exists(use.use, self.providers, "provider", (*path, i, "use"))
+            if use.use in [other.use for other in route.providers[:i]]:
+                self.note((*path, i, "use"), f'"{use.use}" is in this route already: add the weights')
+
+    def _rules(self) -> None:
+        for i, rule in enumerate(self.settings.route_rules):
+            path: KeyPath = ("route_rules", i)
+            self._exists(rule.route, self.routes, "route", (*path, "route"))
+            conditions = {
+                "countries": rule.countries,
+                "prefixes": rule.prefixes,
+                "classes": rule.classes,
+                "tenants": rule.tenants,
+                "sender_types": rule.sender_types,
+            }
+            if all(condition is None for condition in conditions.values()):
+                listed = ", ".join(conditions)
+                self.note(path, f"a rule without a condition would take everything: give one of {listed}")
+            for key, condition in conditions.items():
+                if condition == ():
+                    self.note((*path, key), "an empty list matches nothing: leave it out, or the whole rule")
+            for j, name in enumerate(rule.classes or ()):
+                self._exists(name, self.classes, "class", (*path, "classes", j))
+
+    def _limits(self, limits: Iterable[Limit], path: KeyPath) -> None:
+        seen: dict[tuple[bool, int], Limit] = {}
+        for i, limit in enumerate(limits):
+            other = seen.get(limit.key)
+            seen[limit.key] = limit
+            if other is not None:
+                unit = "segments" if limit.segments else "messages"
+                message = f'"{show(other)}" already limits {unit} over the same period: keep the one you mean'
+                self.note((*path, i), message)
+
+    def _exists(self, name: str, known: Collection[str], what: str, path: KeyPath) -> None:
+        if name not in known:
+            listed = suggestion(name, known) or f": there are {', '.join(sorted(known)[:10]) or 'none, so add it'}"
+            self.note(path, f'there is no {what} "{name}"{listed}')
+
+
+@cache
+def _zones() -> frozenset[str]:
+    """Every time zone this machine knows; none on one without a zone database, where nothing can be judged."""
+    return frozenset(available_timezones())

@@ -1,0 +1,156 @@
+"""Makes a Config of a file, or of what another host published; or tells every mistake at once.
+
+Never keeps half a config: what has a mistake is not loaded.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from smsd.config import plugin
+from smsd.config.check import Checker
+from smsd.config.files import OVERRIDABLE, Document, KeyPath, Mistake, Table, dotted
+from smsd.config.meaning import Config, Origin
+from smsd.config.read import BAD, Reader, keys_of
+from smsd.config.settings import CLASSES, ClassConfig, Name, NoOptions, ProviderConfig, Settings
+from smsd.provider import Provider
+from smsd.secret import SecretError
+
+_PUBLISHED = "the published config"
+
+
+class ConfigErrors(Exception):
+    """A config that cannot be used, with every mistake in it; as a text, one line each."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = sorted(set(mistakes))
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+def load(path: str | Path, env: Mapping[str, str] = os.environ, *, secrets: bool = True) -> Config:
+    """The config of a file and what it includes. Raises ConfigErrors.
+
+    `secrets` False: a reference that leads nowhere is no mistake here, and providers are not tried: for commands that
+    only talk to the store.
+    """
+    document = Document(Path(path), env)
+    if not document.whole:
+        raise ConfigErrors(document.mistakes)
+    origin = Origin(document.table, str(document.folder), env, frozenset(document.overridden))
+    reader = Reader(origin.folder, env, lax=origin.overridden)
+    config = _config(reader, origin, secrets=secrets)
+    named = {secret.reference.removeprefix("env:") for _, secret in reader.secrets}
+    mistakes = [*document.mistakes, *document.misplaced(env, named)]
+    mistakes += [document.mistake(path, message) for path, message in reader.mistakes]
+    if mistakes:
+        raise ConfigErrors(mistakes)
+    return config
+
+
+def follow(local: Config, published: bytes) -> Config:
+    """This host's own sections with a shared part that another host published (meaning.shared). Raises ConfigErrors."""
+    try:
+        theirs = msgspec.json.decode(published, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ConfigErrors([Mistake(_PUBLISHED, 0, "", f"cannot be read: {error}")]) from None
+    table: Table = {key: value for key, value in theirs.items() if key not in OVERRIDABLE}
+    table.update((key, value) for key, value in local.origin.table.items() if key in OVERRIDABLE)
+    origin = Origin(table, local.origin.folder, local.origin.env, local.origin.overridden)
+    reader = Reader(origin.folder, origin.env, lax=origin.overridden)
+    config = _config(reader, origin, secrets=True)
+    if reader.mistakes:
+        raise ConfigErrors(Mistake(_PUBLISHED, 0, dotted(path), said) for path, said in reader.mistakes)
+    return config
+
+
+def _config(reader: Reader, origin: Origin, *, secrets: bool) -> Config:
+    """Reads and checks the whole table; what is wrong is in reader.mistakes, and the config then is not to be used."""
+    table = dict(origin.table)
+    classes = _classes(reader, table.pop("classes", {}))
+    providers, types = _providers(reader, table.pop("providers", {}))
+    settings = reader.struct(Settings, table, ()) or Settings()
+    settings = msgspec.structs.replace(settings, classes=classes or dict(CLASSES), providers=providers)
+    Checker(settings, _names(origin.table), reader.note).run(secrets=secrets)
+    config = Config(**msgspec.structs.asdict(settings), origin=origin, provider_types=types)
+    if secrets:
+        _try_secrets(reader)
+        _try_providers(reader, config)
+    return config
+
+
+def _names(table: Table) -> Callable[[str], list[str]]:
+    """What a section names, whether or not it could be read: so that one mistake is not told twice."""
+
+    def names(section: str) -> list[str]:
+        named = table.get(section, {})
+        return list(cast("Table", named)) if isinstance(named, dict) else []
+
+    return names
+
+
+def _tables(reader: Reader, raw: object, section: str) -> list[tuple[str, Table]]:
+    """The tables of a section, by names that are right."""
+    if not isinstance(raw, dict):
+        reader.note((section,), f"expected tables: [{section}.NAME]")
+        return []
+    tables: list[tuple[str, Table]] = []
+    for name, table in cast("dict[str, object]", raw).items():
+        if not isinstance(table, dict):
+            reader.note((section, name), f"expected a table: [{section}.{name}]")
+        elif reader.value(Name, name, (section, name)) is not BAD:
+            tables.append((name, cast("Table", table)))
+    return tables
+
+
+def _classes(reader: Reader, raw: object) -> dict[str, ClassConfig]:
+    classes: dict[str, ClassConfig] = {}
+    for name, table in _tables(reader, raw, "classes"):
+        read = reader.struct(ClassConfig, table, ("classes", name), base=CLASSES.get(name))
+        if read is not None:
+            classes[name] = read
+    return classes
+
+
+def _providers(reader: Reader, raw: object) -> tuple[dict[str, ProviderConfig], dict[str, type[Provider]]]:
+    providers: dict[str, ProviderConfig] = {}
+    types: dict[str, type[Provider]] = {}
+    for name, table in _tables(reader, raw, "providers"):
+        path: KeyPath = ("providers", name)
+        common = keys_of(ProviderConfig).keys() - {"options"}
+        read = reader.struct(ProviderConfig, {k: v for k, v in table.items() if k in common}, path)
+        if read is None:
+            continue
+        options: msgspec.Struct | None = None
+        try:
+            found = plugin.provider_class(read.type)
+        except ValueError as error:
+            reader.note((*path, "type"), str(error))
+        else:
+            rest: dict[str, Any] = {k: v for k, v in table.items() if k not in common}
+            options = reader.struct(found.Options, rest, path, also=common)
+            types[name] = found
+        providers[name] = msgspec.structs.replace(read, options=options or NoOptions())
+    return providers, types
+
+
+def _try_secrets(reader: Reader) -> None:
+    for path, secret in reader.secrets:
+        try:
+            secret.reveal()
+        except SecretError as error:
+            reader.note(path, str(error))
+
+
+def _try_providers(reader: Reader, config: Config) -> None:
+    """A provider may find mistakes that only show when it is made."""
+    for name, provider in config.providers.items():
+        if not isinstance(provider.options, NoOptions):
+            try:
+                config.provider(name)
+            except SecretError:
+                pass  # noted with all other secrets
+            except ValueError as error:
+                reader.note(("providers", name), str(error))

@@ -1,0 +1,302 @@
+"""The structs of smsd.toml: every key, its type and its default (contract §5). smsd.toml at the root explains them.
+
+Never reads a file, never looks at two keys at once. Durations are integers in microseconds under a name that ends in
+`_us`; their key in the file is without it.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, field
+from phonenumbers import SUPPORTED_REGIONS  # pyright: ignore[reportUnknownVariableType]
+
+from smsd.config.read import Reads
+from smsd.core.limit import Limit, parse
+from smsd.number import sender_ok
+from smsd.secret import Secret, SecretUrl
+
+SECOND_US = 1_000_000
+HOUR_US = 3600 * SECOND_US
+
+# ---- How texts are read ----------------------------------------------------------------------------------------------
+
+_UNITS_US = {"ms": 1000, "s": SECOND_US, "m": 60 * SECOND_US, "h": HOUR_US, "d": 24 * HOUR_US}
+_LONGEST_US = 3650 * 24 * HOUR_US
+_DURATION = 'a duration with its unit: "500ms", "2s", "10m", "12h" or "7d"'
+_REGIONS: frozenset[str] = frozenset(SUPPORTED_REGIONS)
+
+
+def duration_us(text: str) -> int:
+    """Microseconds of `500ms`, `2s`, `10m`, `12h`, `7d`. Raises ValueError."""
+    match = re.fullmatch(r"(\d{1,12})(ms|s|m|h|d)", text, re.ASCII)
+    if match is None:
+        raise ValueError(f"expected {_DURATION}, one whole number and one unit")
+    if not 0 < (span_us := int(match[1]) * _UNITS_US[match[2]]) <= _LONGEST_US:
+        raise ValueError("a duration is more than nothing and at most 3650d")
+    return span_us
+
+
+def _bodies_us(text: str) -> int:
+    return 0 if text == "end" else duration_us(text)
+
+
+def country(text: str) -> str:
+    """An ISO 3166 code that libphonenumber knows. Raises ValueError."""
+    if text not in _REGIONS:
+        meant = {"UK": "GB", "EL": "GR"}.get(text.upper(), text.upper())
+        hint = f' (did you mean "{meant}"?)' if meant in _REGIONS else ""
+        raise ValueError(f'expected an ISO 3166 country code such as "IE" or "US"{hint}')
+    return text
+
+
+def _match(pattern: str, sentence: str) -> Callable[[str], str]:
+    """A reader that takes what the pattern matches as a whole, and says the sentence about all else."""
+    compiled = re.compile(pattern, re.ASCII)
+
+    def read(text: str) -> str:
+        if compiled.fullmatch(text) is None:
+            raise ValueError(sentence)
+        return text
+
+    return read
+
+
+def _sender(text: str) -> str:
+    problem = sender_ok(text) if text else None
+    if problem is not None:
+        raise ValueError(problem)
+    return text
+
+
+def _listen(text: str) -> str:
+    match = re.fullmatch(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):(\d{1,5})", text, re.ASCII)
+    if match is None or int(match[1]) > 65535:
+        raise ValueError('expected host:port, as "127.0.0.1:8775", "0.0.0.0:8775" or "[::1]:8775"')
+    return text
+
+
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good, parts = False, urlsplit("")
+    if not good or parts.query or parts.fragment or "@" in parts.netloc or re.search(r"[\s\x00-\x1f]", text):
+        raise ValueError('expected a url such as "https://sms.example.com" (a path may follow, but no ?, # or user@)')
+    return text.rstrip("/")
+
+
+def _public_url(text: str) -> str:
+    return _http_url(text) if text else ""
+
+
+Us = Annotated[int, Reads(duration_us, _DURATION)]
+LimitText = Annotated[Limit, Reads(parse, 'a limit such as "20/s"')]
+Name = Annotated[
+    str, Reads(_match(r"[a-z0-9_-]{1,32}", "a name is 1 to 32 of a-z, 0-9, _ and -"), "a name of a-z, 0-9, _ and -")
+]
+TenantId = Annotated[
+    str, Reads(_match(r"[A-Za-z0-9_.:-]{1,64}", "a tenant id is 1 to 64 of A-Z, a-z, 0-9, _ . : and -"), "a tenant id")
+]
+Tenant = Annotated[
+    str,
+    Reads(_match(r"\*|[A-Za-z0-9_.:-]{1,64}", 'expected tenant ids, or "*" for all'), 'a tenant id, or "*" for all'),
+]
+Country = Annotated[str, Reads(country, 'a country code such as "IE"')]
+Countries = Annotated[str, Reads(lambda text: text if text == "*" else country(text), 'a country code, or "*" for all')]
+Region = Annotated[str, Reads(lambda text: country(text) if text else text, 'a country code such as "IE"')]
+Sender = Annotated[str, Reads(_sender, 'a sender: "+353861234567", a short code or up to 11 letters')]
+Prefix = Annotated[
+    str, Reads(_match(r"\+[0-9]{1,15}", 'expected a number or its beginning, as "+353"'), 'a prefix such as "+353"')
+]
+Listen = Annotated[str, Reads(_listen, 'host:port, as "127.0.0.1:8775"')]
+Url = Annotated[str, Reads(_http_url, 'a url such as "https://sms.example.com"')]
+
+# ---- What belongs to one host ----------------------------------------------------------------------------------------
+
+
+class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
+    url: SecretUrl = SecretUrl("embedded")
+    listen: Listen = "127.0.0.1:8777"
+    data_dir: str = "var"  # as written; Config.data_dir is where it lies
+    shards: Annotated[int, Meta(ge=1, le=1024)] = 1
+    durability: Literal["relaxed", "strict"] = "relaxed"
+
+    @property
+    def embedded(self) -> bool:
+        return self.url.text == "embedded"
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    key: Secret
+    tenants: tuple[Tenant, ...]
+
+
+class HttpConfig(msgspec.Struct, frozen=True, kw_only=True):
+    listen: Listen = "127.0.0.1:8775"
+    api_keys: dict[Name, ApiKey] = field(default_factory=dict[str, ApiKey])
+
+
+class WebhooksConfig(msgspec.Struct, frozen=True, kw_only=True):
+    listen: Listen = "127.0.0.1:8776"
+    public_url: Annotated[str, Reads(_public_url, "a url")] = ""  # no slash at its end; "": no callbacks are asked for
+
+
+# ---- What is one for all hosts ---------------------------------------------------------------------------------------
+
+
+class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True):
+    drain_s: Annotated[float, Meta(ge=0, le=3600)] = 25
+    start_by_s: Annotated[float, Meta(ge=0.05, le=60)] = 1.0
+    slack_ms: Annotated[int, Meta(ge=0, le=1000)] = 20
+    max_segments: Annotated[int, Meta(ge=1, le=255)] = 10
+    number_check: Literal["possible", "valid"] = "possible"
+    countries: tuple[Countries, ...] = ("*",)
+    memory_mark: Annotated[float, Meta(gt=0, le=1)] = 0.75
+
+
+class ClassConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A class of messages, and what becomes of one that fails or stays unknown. These are the defaults of any name."""
+
+    weight: Annotated[int, Meta(ge=1, le=100)] = 1
+    expire_after_us: Us | None = field(name="expire_after", default=None)  # None: never expires by itself
+    receipt_timeout_us: Us = field(name="receipt_timeout", default=48 * HOUR_US)
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 8
+    backoff_us: tuple[Us, Us] = field(name="backoff", default=(2 * SECOND_US, 600 * SECOND_US))  # first and largest
+    on_unknown: Literal["resend", "hold"] = "hold"
+    max_in_flight_share: Annotated[float, Meta(gt=0, le=1)] = 1.0
+
+    @property
+    def share_permille(self) -> int:
+        """Of the summed max_in_flight of the route's offered providers; 1000: no cap."""
+        return max(1, round(self.max_in_flight_share * 1000))
+
+
+CLASSES = {
+    "reminder": ClassConfig(weight=8, expire_after_us=12 * HOUR_US, on_unknown="resend"),
+    "marketing": ClassConfig(weight=1, expire_after_us=24 * HOUR_US, max_in_flight_share=0.8),
+}
+"""The classes that hold without `[classes]`, and the defaults of classes of these names."""
+
+ClassLimits = dict[Name, tuple[LimitText, ...]]
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for a tenant. These are the values of [tenant_defaults]."""
+
+    limits: tuple[LimitText, ...] = (parse("20/s"), parse("50000/d"))
+    class_limits: ClassLimits = field(default_factory=dict[str, tuple[Limit, ...]])
+    sender: Sender = "Salon"
+    region: Region = "IE"
+    route: Name = "default"
+    countries: tuple[Countries, ...] = ("*",)
+    zone: str = ""
+
+
+class PlanConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """As Terms; what is None is inherited, class_limits class by class."""
+
+    limits: tuple[LimitText, ...] | None = None
+    class_limits: ClassLimits | None = None
+    sender: Sender | None = None
+    region: Region | None = None
+    route: Name | None = None
+    countries: tuple[Countries, ...] | None = None
+    zone: str | None = None
+
+
+class TenantConfig(PlanConfig, frozen=True, kw_only=True):
+    plan: Name | None = None
+
+
+class UnknownTenants(msgspec.Struct, frozen=True, kw_only=True):
+    policy: Literal["accept", "reject"] = "accept"
+
+
+class SenderConfig(msgspec.Struct, frozen=True, kw_only=True):
+    limits: tuple[LimitText, ...] = ()
+
+
+class Use(msgspec.Struct, frozen=True, kw_only=True):
+    """One provider of a route."""
+
+    use: Name
+    weight: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
+
+
+class RouteConfig(msgspec.Struct, frozen=True, kw_only=True):
+    providers: tuple[Use, ...]
+
+
+class RouteRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Sends what meets every given condition by `route`."""
+
+    route: Name
+    countries: tuple[Country, ...] | None = None
+    prefixes: tuple[Prefix, ...] | None = None
+    classes: tuple[Name, ...] | None = None
+    tenants: tuple[TenantId, ...] | None = None
+    sender_types: tuple[Literal["e164", "short", "alpha"], ...] | None = None
+
+
+class NoOptions(msgspec.Struct, frozen=True):
+    """The options of a provider whose class could not be found."""
+
+
+class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The common keys of a provider; every other key of its table is one of its class's Options."""
+
+    type: str
+    limits: tuple[LimitText, ...] = ()
+    max_in_flight: Annotated[int, Meta(ge=1, le=100_000)] = 64
+    timeout_s: Annotated[float, Meta(ge=0.1, le=300)] = 10
+    settle_s: Annotated[float, Meta(ge=0, le=3600)] = 5
+    options: msgspec.Struct = NoOptions()  # no key: read by the class that `type` names
+
+
+class StatusWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """Where events are pushed to. Judged now, used by a later release."""
+
+    url: Url
+    secret: Secret | list[Secret]  # a tuple once read; the first signs
+    tenants: tuple[Tenant, ...] = ("*",)
+    states: tuple[Literal["queued", "submitted", "unknown", "delivered", "undelivered", "unconfirmed", "failed",
+                          "expired", "rejected", "suppressed", "cancelled"], ...] = (
+        "delivered", "undelivered", "failed", "expired", "unconfirmed",
+    )  # fmt: skip
+
+
+class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    messages_us: Us = field(name="messages", default=72 * HOUR_US)
+    bodies_us: Annotated[int, Reads(_bodies_us, f'"end", or {_DURATION}')] = field(name="bodies", default=0)  # 0: "end"
+    events_us: Us = field(name="events", default=168 * HOUR_US)
+    events_max: Annotated[int, Meta(ge=1000, le=1_000_000_000)] = 5_000_000
+
+
+class SandboxConfig(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: bool = False
+    allow_to: tuple[Prefix, ...] = ()
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of smsd.toml."""
+
+    store: StoreConfig = StoreConfig()
+    http: HttpConfig = HttpConfig()
+    webhooks: WebhooksConfig = WebhooksConfig()
+    dispatch: DispatchConfig = DispatchConfig()
+    classes: dict[Name, ClassConfig] = field(default_factory=lambda: dict(CLASSES))
+    tenant_defaults: Terms = Terms()
+    plans: dict[Name, PlanConfig] = field(default_factory=dict[str, PlanConfig])
+    tenants: dict[TenantId, TenantConfig] = field(default_factory=dict[str, TenantConfig])
+    unknown_tenants: UnknownTenants = UnknownTenants()
+    senders: dict[Sender, SenderConfig] = field(default_factory=dict[str, SenderConfig])
+    routes: dict[Name, RouteConfig] = field(default_factory=dict[str, RouteConfig])
+    route_rules: tuple[RouteRule, ...] = ()
+    providers: dict[Name, ProviderConfig] = field(default_factory=dict[str, ProviderConfig])
+    status_webhooks: dict[Name, StatusWebhook] = field(default_factory=dict[str, StatusWebhook])
+    retention: RetentionConfig = RetentionConfig()
+    sandbox: SandboxConfig = SandboxConfig()

@@ -1,0 +1,242 @@
+"""The lease: up to n messages of one route, picked fairly on three levels, each charged to every limit that applies.
+
+Classes in turn, flows in turn, then the flow's ready lanes by the deadline of their heads. Never looks at more than a
+constant of lanes, and never takes a message that one of its limits, its provider's or its class's room does not allow.
+"""
+
+import math
+from collections.abc import Sequence
+
+from smsd.core.twin import lanes
+from smsd.core.twin.book import Book
+from smsd.core.twin.limits import admits_at
+from smsd.core.twin.values import Lane, Lease, Offer, Record
+from smsd.core.twin.waking import move_due, next_wake, wake_limits
+from smsd.core.twin.ways import expire
+from smsd.core.wait import Order
+from smsd.message import Leased, State
+
+DUE_MOST, WAKE_MOST = 100, 50  # messages that become due, and lanes that limits let through, in one call
+POLL_US = 50_000  # when nothing tells a better time
+ROOM_ANY = 64  # in flight, of a provider that the config does not name
+
+
+def repeated(book: Book, route: str, request: str, process: str) -> Lease | None:
+    """The same request again: what it leased and has not settled. None: a new request."""
+    last, fence = book.asked.get((process, route), ("", 0))
+    keys = book.batches.get(fence)
+    if last != request or keys is None:
+        return None
+    held = [r for r in map(book.records.get, keys) if r and r.state is State.LEASED and r.fence == fence]
+    return Lease([_leased(book, r, 0) for r in held], False, 0, book.revision)
+
+
+def _leased(book: Book, r: Record, refused_us: int) -> Leased:
+    body, bound = book.bodies[r.key], r.lane.rpartition("|")[2]
+    return Leased(body, r.provider, r.attempt, r.fence, r.entered, r.deadline, refused_us, r.double, r.tries, bound)
+
+
+class Pass:
+    """One call of the lease."""
+
+    def __init__(
+        self, book: Book, route: str, offers: Sequence[Offer], *, n: int, seed: int, looks: int, q: int
+    ) -> None:
+        self.book, self.route, self.most, self.q = book, route, n, q
+        self.seed, self.looks = float(seed), looks
+        self.taken: list[tuple[Record, int]] = []  # with the time at which a limit first refused it
+        self.fence = 0
+        self.stop = False
+        self.wake_us: int | None = None
+        self.offers = [Offer(o.provider, o.weight, self._room(o)) for o in offers]
+        self.rooms = self._shares()
+
+    def run(self, request: str, process: str, span_us: int) -> Lease:
+        """Moves what is due, wakes what limits admit, and takes what has its turn."""
+        book = self.book
+        moved = move_due(book, DUE_MOST)
+        more = wake_limits(book, WAKE_MOST)
+        if book.is_paused("all"):
+            self._end_at(book.now_us + 1_000_000)
+        elif not any(offer.room > 0 for offer in self.offers):
+            self._end_at(book.now_us + POLL_US)
+        while not self.stop and len(self.taken) < self.most and self.looks > 0:
+            class_ = self._next_class()
+            if class_ is None:
+                break
+            self._serve_flow(class_)
+        times = (self.wake_us, moved.next_us, next_wake(book))
+        wake_us = min((at for at in times if at is not None), default=0)
+        if self.fence:
+            book.batches[self.fence] = [r.key for r, _ in self.taken]
+            book.asked[process, self.route] = request, self.fence
+            book.leases.set(str(self.fence), book.now_us + span_us)
+        book.high_us = book.now_us
+        again = moved.messages >= DUE_MOST or more or self.looks <= 0
+        return Lease([_leased(book, r, at) for r, at in self.taken], again, wake_us, book.revision)
+
+    # ---- Room --------------------------------------------------------------------------------------------------------
+
+    def _room(self, offer: Offer) -> int:
+        name = f"p:{offer.provider}"
+        if self.book.is_paused(name):
+            return 0
+        most = self.book.settings.max_in_flight.get(offer.provider, ROOM_ANY)
+        return min(offer.room, most - self.book.in_flight[name])
+
+    def _shares(self) -> dict[str, int]:
+        """What is left of the route's room to the classes that may have only a share of it."""
+        most = self.book.settings.max_in_flight
+        total = sum(most.get(offer.provider, ROOM_ANY) for offer in self.offers)
+        return {
+            name: max(1, total * c.share_permille // 1000) - self.book.in_flight[f"c:{self.route}|{name}"]
+            for name, c in self.book.settings.classes.items()
+            if c.share_permille < 1000
+        }
+
+    def _has_room(self, class_: str) -> bool:
+        return self.rooms.get(class_, 1) > 0
+
+    def _end_at(self, wake_us: int) -> None:
+        self.stop, self.wake_us = True, wake_us
+
+    # ---- Three levels ------------------------------------------------------------------------------------------------
+
+    def _next_class(self) -> str | None:
+        """Of the classes that have something ready and room in their share, the one with the least start tag."""
+        book, able = self.book, list[str]()
+        for name in book.settings.classes:
+            if not book.flows[self.route, name]:
+                continue
+            if self._has_room(name):
+                able.append(name)
+            else:
+                poll_us = book.now_us + POLL_US
+                self.wake_us = poll_us if self.wake_us is None else min(self.wake_us, poll_us)
+        return min(able, key=book.turns[self.route].start, default=None)
+
+    def _serve_flow(self, class_: str) -> None:
+        """One turn of the flow whose start tag is the least: q segments, at least one message."""
+        book, queue = self.book, self.book.flows[self.route, class_]
+        start, tenant = queue.first() or (0, "")
+        flow, served = f"{tenant}|{class_}|{self.route}", 0
+        while served < self.q and not self._is_full(class_) and flow in book.ready:
+            lane = book.lanes[book.ready[flow][0][1]]
+            served += self._serve_lane(lane, self.q - served)
+        if served:
+            queue.served(tenant, start, served)
+            classes = book.turns[self.route]
+            classes.served(class_, classes.start(class_), served, book.class_(class_).weight)
+
+    def _is_full(self, class_: str) -> bool:
+        return self.stop or self.looks <= 0 or len(self.taken) >= self.most or not self._has_room(class_)
+
+    def _serve_lane(self, lane: Lane, budget: int) -> int:
+        """Takes from one lane until so many segments are reached, something refuses, or it is empty."""
+        book = self.book
+        self.looks -= 1
+        mark = book.paused_by(lane)
+        if mark:
+            lanes.leave_ready(book, lane)
+            lanes.pause(book, lane, mark)
+            return 0
+        served, gone, refused = 0, list[tuple[int, int, str]](), None
+        for i, message in enumerate(lane.messages[:budget]):
+            if served >= budget or len(self.taken) >= self.most or not self._has_room(lane.class_):
+                break
+            r, refused_us = book.records[message[2]], lane.refused_us if i == 0 else 0
+            if r.deadline <= book.now_us:
+                expire(book, r, "throttled_out" if refused_us else "")
+            else:
+                refused = self._try(lane, r, refused_us)
+                if refused is not None:
+                    break
+                served += r.cost
+            gone.append(message)
+        if gone:
+            lanes.remove(book, lane, gone)
+        if refused is not None:
+            scope, at_us = refused
+            if scope:
+                lanes.park(book, lane, scope, at_us)
+            else:
+                self._end_at(at_us)
+        return served
+
+    # ---- One message -------------------------------------------------------------------------------------------------
+
+    def _try(self, lane: Lane, r: Record, refused_us: int) -> tuple[str, int] | None:
+        """None: taken. Else the limit to wait at ("": no provider has room, no place to wait), and until when."""
+        book, now_us = self.book, self.book.now_us
+        order = Order(-book.class_(lane.class_).weight, refused_us or now_us)
+        scopes = [s for s in _scopes(lane) if book.limits.defined(s)]
+        scope, latest = "", now_us
+        for one in scopes:
+            at_us = admits_at(book.limits.states(one, now_us), r.cost, now_us)
+            at_us = max(at_us, self._behind(one, order, 1))
+            if at_us > latest:
+                scope, latest = one, at_us
+        if scope:
+            return scope, latest
+        offer, opens_us = self._choose(lane.bound, r.cost, order)
+        if offer is None and lane.bound:
+            return f"p:{lane.bound[0]}", max(opens_us or 0, now_us + POLL_US)
+        if offer is None:
+            return "", opens_us or now_us + POLL_US
+        self._take(r, offer, scopes, refused_us)
+        return None
+
+    def _behind(self, scope: str, order: Order, least_us: int) -> int:
+        """When somebody who waits at a limit comes first: the time at which that one is looked at; else 0."""
+        line, now_us = self.book.lines.get(scope), self.book.now_us
+        front = line.front(now_us) if line else None
+        if line is None or front is None or front.order >= order:
+            return 0
+        return max(line.wake_us or 0, now_us + least_us)
+
+    def _choose(self, bound: tuple[str, ...], cost: int, order: Order) -> tuple[Offer | None, int | None]:
+        """A provider with room for this message, by weight; else when the first limit makes room, if one does."""
+        now_us, able, at_us = self.book.now_us, list[Offer](), None
+        for offer in self.offers:
+            if offer.room <= 0 or (bound and offer.provider not in bound):
+                continue
+            scope = f"p:{offer.provider}"
+            opens_us = admits_at(self.book.limits.states(scope, now_us), cost, now_us)
+            opens_us = max(opens_us, self._behind(scope, order, 1000))
+            if opens_us <= now_us:
+                able.append(offer)
+            else:
+                at_us = opens_us if at_us is None else min(at_us, opens_us)
+        if not able:
+            return None, at_us
+        point = self._dice() * sum(offer.weight for offer in able)
+        for offer in able:
+            point -= offer.weight
+            if point < 0:
+                return offer, None
+        return able[-1], None
+
+    def _dice(self) -> float:
+        """In [0, 1), from the call's seed; in doubles, for so does the script."""
+        self.seed = math.fmod(self.seed * 1103515245.0 + 12345.0, 2147483648.0)
+        return self.seed / 2147483648.0
+
+    def _take(self, r: Record, offer: Offer, scopes: Sequence[str], refused_us: int) -> None:
+        book = self.book
+        if not self.fence:
+            book.fence += 1
+            self.fence = book.fence
+        book.set_state(r, State.LEASED)
+        r.attempt, r.fence, r.provider, r.leased = r.attempt + 1, self.fence, offer.provider, book.now_us
+        for scope in (*scopes, f"p:{offer.provider}"):
+            book.limits.charge(scope, r.cost, book.now_us)
+        offer.room -= 1
+        if r.class_ in self.rooms:
+            self.rooms[r.class_] -= 1
+        for name in (f"p:{offer.provider}", f"c:{self.route}|{r.class_}", f"n:{self.fence}"):
+            book.in_flight[name] += 1
+        self.taken.append((r, refused_us))
+
+
+def _scopes(lane: Lane) -> tuple[str, str, str]:
+    return f"t:{lane.tenant}", f"c:{lane.tenant}|{lane.class_}", f"s:{lane.sender}"

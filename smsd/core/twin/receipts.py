@@ -1,0 +1,133 @@
+"""Receipts: to which message each belongs, and what core.receipt lets it change. Never drops one that it may need."""
+
+from typing import Final
+
+from smsd.core.receipt import Verdict, judge
+from smsd.core.twin.book import Book
+from smsd.core.twin.lanes import withdraw
+from smsd.core.twin.values import Receipt, Record
+from smsd.core.twin.ways import remember_id, submit
+from smsd.message import State
+
+PARKED_MAX: Final = 4  # of one message; also of one provider id that nobody knows yet
+
+
+def take(book: Book, receipt: Receipt, most_early: int) -> str:
+    """One receipt; the word for what became of it."""
+    key, attempt = receipt.key, receipt.attempt
+    if not key and receipt.provider_id:
+        attempt, key = book.refs.get((receipt.provider, receipt.provider_id), (0, ""))
+    r = book.records.get(key)
+    if r is None or r.state is None:
+        return _keep_early(book, receipt, most_early)
+    return apply(book, r, attempt, receipt)
+
+
+def apply(book: Book, r: Record, attempt: int, receipt: Receipt) -> str:
+    """A receipt for one attempt of a message."""
+    if r.state is None:
+        return Verdict.ORPHAN
+    known = r.place_of(attempt)
+    told = known.receipt if known else ""
+    open_ = _others_open(r, attempt)
+    doubt = r.state is State.UNKNOWN or (r.state is State.QUEUED and r.maybe)
+    verdict = judge(
+        r.state, receipt.status, attempt=attempt, of=r.attempt, told=told, others_open=open_, in_doubt=doubt
+    )
+    match verdict:
+        case Verdict.ORPHAN:
+            return verdict
+        case Verdict.PARK:
+            return _park(r, attempt, receipt)
+        case Verdict.REPEATED if told == receipt.status:
+            return verdict
+        case _:
+            pass
+    remember_id(book, r, attempt, receipt.provider, receipt.provider_id)
+    if receipt.status in (State.DELIVERED, State.UNDELIVERED) and told != State.DELIVERED:
+        for taken in r.taken:
+            if taken.attempt == attempt:
+                taken.receipt = receipt.status
+    match verdict:
+        case Verdict.END | Verdict.LATE:
+            _end(book, r, attempt, receipt, late=verdict is Verdict.LATE)
+            return "late" if verdict is Verdict.LATE else receipt.status
+        case Verdict.PROVES:
+            submit(book, r, attempt, receipt.provider, receipt.provider_id)
+            return _note(r, attempt, receipt, Verdict.NOTE)
+        case Verdict.NOTE | Verdict.CONTRADICTS:
+            return _note(r, attempt, receipt, verdict)
+        case _:
+            return verdict
+
+
+def apply_parked(book: Book, r: Record) -> None:
+    """What came while the message was leased, after the lease's end."""
+    if r.state is State.LEASED:
+        return
+    parked, r.parked = r.parked, []
+    for receipt in parked:
+        apply(book, r, receipt.attempt, receipt)
+
+
+def apply_early(book: Book, r: Record, attempt: int, provider: str, provider_id: str) -> None:
+    """What came under the provider's id before we knew it."""
+    receipts = book.early.pop((provider, provider_id), [])
+    book.early_at.pop((provider, provider_id), None)
+    for receipt in receipts:
+        apply(book, r, attempt, receipt)
+
+
+def _end(book: Book, r: Record, attempt: int, receipt: Receipt, *, late: bool) -> None:
+    if r.state is State.QUEUED:
+        withdraw(book, r)
+    taken = r.place_of(attempt)
+    provider_id = taken.provider_id if taken else ""
+    extra: dict[str, str | int] = {"provider": receipt.provider, "provider_id": provider_id, "attempt": attempt}
+    extra |= {name: value for name in ("reason", "error_code") if (value := getattr(receipt, name))}
+    if late:
+        extra["late"] = 1
+    book.finish(r, State(receipt.status), **extra)
+
+
+def _park(r: Record, attempt: int, receipt: Receipt) -> str:
+    if any((known.attempt, known.status) == (attempt, receipt.status) for known in r.parked):
+        return "repeated"
+    if len(r.parked) >= PARKED_MAX:
+        return "dropped"
+    r.parked.append(_for(receipt, r.key, attempt))
+    return "parked"
+
+
+def _note(r: Record, attempt: int, receipt: Receipt, verdict: Verdict) -> str:
+    """Into the history, once."""
+    line = (receipt.status, attempt, receipt.raw)
+    if line in r.noted:
+        return "repeated"
+    r.noted.add(line)
+    return verdict
+
+
+def _keep_early(book: Book, receipt: Receipt, most: int) -> str:
+    if not receipt.provider_id:
+        return "orphan"
+    name = receipt.provider, receipt.provider_id
+    known = book.early.get(name, [])
+    if any(one.status == receipt.status for one in known):
+        return "repeated"
+    if len(known) >= PARKED_MAX or (not known and len(book.early) >= most):
+        return "dropped"
+    book.early[name] = [*known, receipt]
+    book.early_at[name] = book.now_us
+    return "early"
+
+
+def _others_open(r: Record, attempt: int) -> bool:
+    """Whether another attempt may have been taken, of which no receipt has come."""
+    others = any(taken.attempt != attempt and not taken.receipt for taken in r.taken)
+    return others or (r.state is State.UNKNOWN and r.attempt != attempt)
+
+
+def _for(receipt: Receipt, key: str, attempt: int) -> Receipt:
+    r = receipt
+    return Receipt(key, attempt, r.provider, r.provider_id, r.status, r.reason, r.error_code, r.raw)

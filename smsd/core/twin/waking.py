@@ -1,0 +1,106 @@
+"""What leaves a place of waiting when its time has come: due messages, limits that admit again, ends of pauses.
+
+Never reserves: a wake is a chance to be tried. All loops are bounded by arguments.
+"""
+
+from typing import NamedTuple
+
+from smsd.core.twin.book import Book
+from smsd.core.twin.lanes import enqueue, make_ready, pause
+from smsd.core.twin.limits import admits_at, charged
+from smsd.core.twin.ways import expire
+from smsd.core.wait import Order
+
+
+class Moved(NamedTuple):
+    """How many were moved, and when the next is due (None: none waits)."""
+
+    messages: int
+    next_us: int | None
+
+
+def move_due(book: Book, most: int) -> Moved:
+    """Due messages enter their lanes, the heavier class first; classes that are not configured any more come last."""
+    moved, soonest = 0, None
+    gone = sorted(set(book.due) - set(book.settings.classes))
+    for class_ in [*book.settings.classes, *gone]:
+        timers = book.due[class_]
+        for key in timers.due(book.now_us, most - moved):
+            timers.drop(key)
+            moved += 1
+            r = book.records[key]
+            if r.deadline <= book.now_us:
+                r.due = 0
+                expire(book, r)
+            else:
+                enqueue(book, r)
+        soonest = min((at for at in (soonest, timers.next()) if at is not None), default=None)
+    return Moved(moved, soonest)
+
+
+def wake_limits(book: Book, most: int) -> bool:
+    """Looks at every limit whose time has come; True: there were more than `most` let through."""
+    due = sorted((line.wake_us, scope) for scope, line in book.lines.items() if line.wake_us is not None)
+    woken = 0
+    for at_us, scope in due[:most]:
+        if at_us <= book.now_us:
+            woken += _wake(book, scope, max(1, most - woken))
+    for scope in [scope for scope, line in book.lines.items() if not line and line.wake_us is None]:
+        del book.lines[scope]
+    return woken >= most
+
+
+def next_wake(book: Book) -> int | None:
+    """When the next limit is to be looked at."""
+    return min((line.wake_us for line in book.lines.values() if line.wake_us is not None), default=None)
+
+
+def _wake(book: Book, scope: str, most: int) -> int:
+    """Wakes from the front of one limit what it can admit now, whether or not those woken before have used it.
+
+    The lane takes over its flow's place, if that is earlier; what else of the flow waits goes to the end, so that flows
+    take turns. A lane that is paused leaves the line without using the limit, and the next one wakes.
+    """
+    now_us, line, woken = book.now_us, book.lines[scope], 0
+    trial = list(book.limits.states(scope, now_us))
+    while True:
+        front = line.front(now_us)
+        line.wake_us = None
+        if front is None:
+            return woken
+        if not front.is_place or woken >= most:
+            line.wake_us = now_us if front.is_place else front.till_us
+            return woken
+        lane = book.lanes[line.first_lane(front.name)]
+        mark = book.paused_by(lane)
+        if not mark:
+            cost = book.records[lane.messages[0][2]].cost
+            at_us = admits_at(trial, cost, now_us)
+            if at_us > now_us:
+                line.wake_us = at_us
+                return woken
+            trial = charged(trial, cost, now_us)
+        line.give_place(lane.flow)
+        if line.unpark(lane.flow, lane.head, lane.name):
+            line.take_place(lane.flow, Order(front.order.lightness, now_us))
+        lane.refused_us = min(lane.refused_us, front.order.refused_us)
+        if mark:
+            pause(book, lane, mark)
+        else:
+            lane.via = scope
+            make_ready(book, lane)
+        woken += 1
+
+
+def resume(book: Book, most: int) -> int:
+    """Lanes whose pause is over or lifted become ready, whatever paused them. Returns how many."""
+    resumed = 0
+    for mark in sorted({lane.scope for lane in book.lanes.values() if lane.where == "paused"}):
+        if book.is_paused(mark):
+            continue
+        book.pauses.pop(mark, None)
+        paused = sorted(name for name, lane in book.lanes.items() if lane.where == "paused" and lane.scope == mark)
+        for name in paused[:most]:
+            make_ready(book, book.lanes[name])
+            resumed += 1
+    return resumed

@@ -1,0 +1,238 @@
+"""The contract that a provider implements: pure verbs that build requests and read answers.
+
+A provider never does IO, never reads a clock, never retries, never logs, never decides what happens to a message: it
+translates one vendor's language into the values below and back. The shell performs the requests, the core decides.
+Contract version 1: names here stay compatible for one release (contract.md §7).
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import ClassVar, Literal, Protocol
+
+import msgspec
+
+from smsd.message import Message
+
+CONTRACT_VERSION = 1
+
+
+class HttpRequest(msgspec.Struct, frozen=True):
+    """One HTTP request, whole. Headers keep their spelling; the transport adds Host and Content-Length only."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+class HttpResponse(msgspec.Struct, frozen=True):
+    """One HTTP answer, whole. Header names are in lower case. Redirects have not been followed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Callback(msgspec.Struct, frozen=True):
+    """What a provider called us with: the raw body and the URL as it was told to the provider (from `public_url`)."""
+
+    method: str
+    url: str  # absolute, with the query exactly as it came
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+
+
+# ---- What an attempt came to -----------------------------------------------------------------------------------------
+
+
+class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
+    """The provider took the message."""
+
+    provider_id: str
+    segments: int = 0  # as the provider counts them; 0: it did not say
+
+
+class Throttled(msgspec.Struct, frozen=True, tag="throttled"):
+    """Surely not taken: too fast. No attempt is counted; the provider is slowed down."""
+
+    after_s: float | None = None  # Retry-After, where the provider gave one
+    code: str = ""
+    detail: str = ""
+
+
+class Deferred(msgspec.Struct, frozen=True, tag="deferred"):
+    """Surely not taken, for a passing reason: tried again with backoff, here or at another provider."""
+
+    code: str = ""
+    detail: str = ""
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """Surely not taken, and never will be: the message ends as `failed` (or tries the route's others: `elsewhere`)."""
+
+    reason: str  # one of REFUSALS
+    code: str = ""
+    detail: str = ""
+    elsewhere: bool = False  # another provider may take it (a sender or a country that this one does not serve)
+
+
+class Unusable(msgspec.Struct, frozen=True, tag="unusable"):
+    """Nothing is wrong with the message but with us: credentials, account, URL. It goes back unpunished."""
+
+    reason: str  # a sentence for the operator
+    scope: Literal["process", "account"] = "process"  # who stops offering the provider: this process, or all
+    code: str = ""
+
+
+class Unknown(msgspec.Struct, frozen=True, tag="unknown"):
+    """The message may have been taken: timeout or reset after the first byte, 5xx, an answer nobody listed."""
+
+    code: str = ""
+    detail: str = ""
+
+
+Answer = Accepted | Throttled | Deferred | Refused | Unusable | Unknown
+
+REFUSALS = frozenset(
+    {"refused", "bad_number", "opted_out", "blocked", "filtered", "sender", "content", "funds", "config", "unlisted"}
+)
+"""Reasons that a Refused or a negative Receipt may carry (contract.md §3, reasons of ends)."""
+
+
+# ---- What comes back later -------------------------------------------------------------------------------------------
+
+
+class ReceiptStatus(StrEnum):
+    """A receipt's status in the normal form. Only the last two change a message's state."""
+
+    QUEUED = "queued"
+    ACCEPTED = "accepted"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+
+    @property
+    def final(self) -> bool:
+        return self in (ReceiptStatus.DELIVERED, ReceiptStatus.UNDELIVERED)
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """A delivery receipt in the normal form."""
+
+    status: ReceiptStatus
+    provider_id: str = ""
+    reference: str = ""  # ours, where the callback carried it
+    reason: str = ""  # for UNDELIVERED: one of REFUSALS or "unlisted"
+    error_code: str = ""  # the vendor's
+    raw_status: str = ""  # the vendor's word
+    at_ms: int = 0  # when the network said so; 0: the vendor gives no trustworthy time
+    to: str = ""
+    part: int = 1
+    parts: int = 1
+
+
+class Inbound(msgspec.Struct, frozen=True):
+    """A text that a person sent (MO), parts joined where the provider joins them."""
+
+    provider_id: str
+    sender: str
+    to: str
+    body: str
+    parts: int = 1
+
+
+class BadSignature(Exception):
+    """The callback is forged, or signed with a secret that is not ours: answered 403 and counted, never explained."""
+
+
+class BadCallback(Exception):
+    """The callback is authentic, but cannot be read: answered 400 and counted. The text says what was expected."""
+
+
+# ---- Look-up ---------------------------------------------------------------------------------------------------------
+
+
+class Found(msgspec.Struct, frozen=True, tag="found"):
+    """What the provider has that may be the message: same number, same text, in the attempt's time (or our reference).
+
+    The core takes the first candidate whose id belongs to no other message; with none left it counts as NotFound.
+    """
+
+    candidates: tuple[Receipt, ...]  # each with its provider_id and the status it has now
+
+
+class NotFound(msgspec.Struct, frozen=True, tag="not_found"):
+    """A complete answer, and the message is not in it."""
+
+
+class More(msgspec.Struct, frozen=True, tag="more"):
+    """The listing goes on: ask this next."""
+
+    request: HttpRequest
+
+
+class Inconclusive(msgspec.Struct, frozen=True, tag="inconclusive"):
+    """The look-up failed or cannot be believed."""
+
+    detail: str = ""
+
+
+LookUpResult = Found | NotFound | More | Inconclusive
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a provider truly can do; the core plans by it, the conformance kit holds the provider to it."""
+
+    look_up: Literal["none", "listing", "reference"] = "none"  # listing: by number and time, candidates are compared
+    idempotency_s: int = 0  # how long a repeated key is recognised; 0: there is no such key
+    receipts: bool = True
+    inbound: bool = False
+    callback_per_message: bool = True  # the callback URL travels with each message and carries our reference
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """What a provider is told about one attempt, to submit it or to look it up."""
+
+    message: Message
+    reference: str  # ours: handed back by the receipt
+    callback_url: str  # for this attempt, our reference in its query; "" when no public_url is configured
+    idempotency_key: str  # the same for every resend under one key; "" where capabilities name none
+    leased_us: int = 0  # when the attempt was leased: a listing starts a little before
+    valid_s: int = 0  # seconds until the message's deadline; 0: do not tell the provider
+
+
+class Provider(Protocol):
+    """One provider account in one vendor's language. Made from its config table; holds no mutable state."""
+
+    Options: ClassVar[type[msgspec.Struct]]
+    """The keys of `[providers.<name>]` beyond the common ones; `smsd check` judges by it."""
+
+    capabilities: Capabilities
+
+    def submit(self, attempt: Attempt) -> HttpRequest:
+        """The request that sends one message. Raises nothing for any admitted message."""
+        ...
+
+    def answer(self, response: HttpResponse) -> Answer:
+        """What the provider's answer to `submit` means. An unlisted answer is never Accepted."""
+        ...
+
+    def receipts(self, callback: Callback) -> list[Receipt]:
+        """The receipts in a status callback. Raises BadSignature, BadCallback."""
+        ...
+
+    def inbound(self, callback: Callback) -> list[Inbound]:
+        """The texts in an inbound callback. Raises BadSignature, BadCallback."""
+        ...
+
+    def look_up(self, attempt: Attempt) -> HttpRequest:
+        """Asks whether the provider has the attempt's message. Called only where capabilities.look_up is not "none"."""
+        ...
+
+    def found(self, attempt: Attempt, response: HttpResponse) -> LookUpResult:
+        """Reads the answer to `look_up` (and to each More)."""
+        ...
+
+    def secrets(self) -> frozenset[str]:
+        """Every secret text that this provider knows, so that logs and errors can be searched for them."""
+        ...
