@@ -1,0 +1,63 @@
+"""Every name in the store, in one place: a fixed key per kind and shard; lanes, flows, messages are members and fields.
+
+Never builds a key that depends on a message: every script declares all kinds, in this order (design.md §4).
+"""
+
+from typing import Final
+
+KINDS: Final = {
+    "msg": "hash tenant/id -> record (record.py)",
+    "body": "hash tenant/id -> message (message.Message), erased when its state is final",
+    "lanes": "lex zset lane \\0 head \\0 id: every queued message that is not due later",
+    "lane": "hash lane -> its state (lua/lib/lane.lua)",
+    "ready": "lex zset flow \\0 head \\0 lane: lanes that may be tried",
+    "flows": "lex zset route \\0 class \\0 start tag \\0 tenant: flows with a ready lane",
+    "flow": "hash flow -> finish tag, start tag (-1: nothing ready)",
+    "tags": "hash of virtual times and the classes' finish tags",
+    "limit": "hash scope -> state of its limits, all windows in one field",
+    "wait": "lex zset scope \\0 order \\0 flow: who waits at a limit, first first; holds are marked with !",
+    "place": "hash scope \\0 flow -> order: the flow's place in `wait`",
+    "park": "lex zset scope \\0 flow \\0 head \\0 lane: the waiting lanes of each flow",
+    "wake": "zset scope by the time at which its first may be admitted",
+    "due": "lex zset class \\0 time \\0 key: retries and messages with a not_before",
+    "pause": "hash mark -> until, reason",
+    "paused": "lex zset mark \\0 lane",
+    "lease": "zset fence by the lease's end",
+    "batch": "hash fence -> its messages; q:process|route -> the last request and its fence",
+    "inflight": "hash p:provider, c:route|class, n:fence -> messages now leased",
+    "dline": "zset lane by its head's deadline",
+    "await": "zset key by the time at which it ends without a receipt",
+    "unsure": "zset key by the time of the next look at an unknown outcome",
+    "ref": "hash provider/provider_id -> attempt.key",
+    "early": "hash provider/provider_id -> receipts that nothing claimed yet",
+    "earlyat": "zset of the same by arrival",
+    "ended": "zset key by the time at which its record goes",
+    "conf": "hash: the shared config in force, compiled, with its revision, hash and source",
+    "meta": "hash: counters, high-water mark, who sleeps",
+    "events": "stream: the contract's events",
+    "dead": "stream: entries that could not be taken",
+    "bell": "not a key but a channel: wakes processes",
+}
+
+GROUP: Final = "smsd"
+"""The consumer group on every inbox."""
+
+META: Final = "smsd:meta"
+"""Hash for processes, never for scripts: shards, classes, schema (contract.md §1)."""
+
+SCHEMA: Final = 1
+
+
+def key(shard: int, kind: str) -> str:
+    """`smsd:{N}:kind`: the braces are the cluster hash tag."""
+    return f"smsd:{{{shard}}}:{kind}"
+
+
+def every(shard: int) -> list[str]:
+    """All kinds of one shard in the order that the scripts know."""
+    return [key(shard, kind) for kind in KINDS]
+
+
+def inbox(shard: int, class_: str) -> str:
+    """The stream that the platform writes for one class."""
+    return key(shard, f"in:{class_}")

@@ -1,0 +1,290 @@
+-- lease: gives one process up to n messages of one route that it can start at once; each is charged to every limit that
+-- applies, all or none. Three levels: fair over classes, fair over flows, lanes by the deadline of their heads.
+-- KEYS   every kind of keys.py
+-- ARGV   now_us, wall_us, step_us, msgpack of {route, n, request, process, span_us, offers {name, weight, room},
+--        seed, looks, q}
+--        request names this call: asked again with it (a lost reply), the same messages come back
+-- Output {msgpack of {again, wake_us (0: nothing known), revision, {{provider, attempt, fence, entered, deadline,
+-- refused, flags, tries, bound}..}},
+--        then one message (opaque bytes) per leased}
+--#include base limit lane wait outcome bell
+local refused_call = begin()
+if refused_call then return refused_call end
+local ask = unpack_msg(ARGV[4])
+local route, most, request, process, span, offers, seed, looks, q =
+  ask[1], ask[2], ask[3], ask[4], ask[5], ask[6], ask[7], ask[8], ask[9]
+local taken, heads, rooms = {}, {}, {}
+local fence, stop, wake_at, again = nil, false, nil, false
+local in_flight, refused_at = {}, {}
+
+local function reply(keys)
+  local list = {}
+  for i, key in ipairs(keys) do
+    local m = record(key)
+    list[i] = { m[PROVIDER], m[ATTEMPT], m[FENCE], m[ENTERED], m[DEADLINE], refused_at[key] or 0, m[FLAGS], m[TRIES],
+      match(m[LANE], '([^|]*)$'),
+    }
+  end
+  local revision = tonumber(call('HGET', K.conf, 'revision') or 0)
+  local out = { pack({ again and 1 or 0, wake_at or 0, revision, list }) }
+  if #keys > 0 then
+    for i, body in ipairs(call('HMGET', K.body, unpack(keys))) do out[i + 1] = body end
+  end
+  return out
+end
+
+-- The same request again: what it leased and has not settled.
+local function repeated()
+  local before, last = match(call('HGET', K.batch, 'q:' .. process .. '|' .. route) or '', '^(%S+) (%d+)$')
+  if before ~= request then return nil end
+  local packed = last and call('HGET', K.batch, last)
+  if not packed then return nil end
+  local keys, held = unpack_msg(packed), {}
+  load(keys)
+  for _, key in ipairs(keys) do
+    local m = record(key)
+    if m and m[STATE] == 'leased' and int(m[FENCE]) == last then held[#held + 1] = key end
+  end
+  return held
+end
+
+local function measure_rooms()
+  local total = 0
+  for _, offer in ipairs(offers) do
+    offer[4] = 'p:' .. offer[1]
+    local packed = call('HGET', K.conf, offer[4])
+    local room = packed and unpack_msg(packed)[1] or 64
+    total = total + room
+    local used = tonumber(call('HGET', K.inflight, offer[4]) or 0)
+    offer[3] = min(offer[3], room - used)
+    local till = tonumber(match(call('HGET', K.pause, offer[4]) or '', '^(%d+)'))
+    if till and (till == 0 or till > now) then offer[3] = 0 end
+  end
+  for _, c in ipairs(all_classes()) do
+    if c[3] < 1000 then
+      local used = tonumber(call('HGET', K.inflight, 'c:' .. route .. '|' .. c[1]) or 0)
+      rooms[c[1]] = max(1, floor(total * c[3] / 1000)) - used
+    end
+  end
+end
+
+local function may_go(bound, name)
+  if bound == '' then return true end
+  for one in string.gmatch(bound, '[^,]+') do
+    if one == name then return true end
+  end
+  return false
+end
+
+-- A provider with room for this message, by weight; else nil and when a limit makes room (nil: no limit is what
+--   refuses).
+local function choose(bound, cost, order)
+  local able, total, at = {}, 0, nil
+  for _, offer in ipairs(offers) do
+    if offer[3] > 0 and may_go(bound, offer[1]) then
+      local scope = offer[4]
+      local opens = #defined(scope) > 0 and admits_at(defined(scope), states(scope), cost) or now
+      local first = front(scope)
+      if first and first < order then opens = max(opens, tonumber(call('ZSCORE', K.wake, scope) or 0), now + 1000) end
+      if opens <= now then
+        able[#able + 1] = offer
+        total = total + offer[2]
+      else
+        at = at and min(at, opens) or opens
+      end
+    end
+  end
+  if #able == 0 then return nil, at end
+  seed = (seed * 1103515245 + 12345) % 2147483648
+  local point = seed / 2147483648 * total
+  for _, offer in ipairs(able) do
+    point = point - offer[2]
+    if point < 0 then return offer end
+  end
+  return able[#able]
+end
+
+-- The limits of a lane, as {scope, definitions, states}.
+local function limits_of(p)
+  if not p.limits then
+    p.limits = {}
+    for _, scope in ipairs({ 't:' .. p.tenant, 'c:' .. p.tenant .. '|' .. p.class, 's:' .. p.sender }) do
+      local defs = defined(scope)
+      if #defs > 0 then p.limits[#p.limits + 1] = { scope, defs, states(scope) } end
+    end
+  end
+  return p.limits
+end
+
+-- What can be done with a head: 'take' offer | 'wait' scope at | 'room' at.
+local function try(p, m, first_refused)
+  local order = rank_of(p.class) .. pad(first_refused > 0 and first_refused or now)
+  local scope, at = nil, now
+  for _, limit in ipairs(limits_of(p)) do
+    local opens, first = admits_at(limit[2], limit[3], m[COST]), front(limit[1])
+    if first and first < order then opens = max(opens, tonumber(call('ZSCORE', K.wake, limit[1]) or 0), now + 1) end
+    if opens > at then
+      scope, at = limit[1], opens
+    end
+  end
+  if scope then return 'wait', scope, at end
+  local offer, opens = choose(p.bound, m[COST], order)
+  if offer then return 'take', offer end
+  if p.bound ~= '' then return 'wait', 'p:' .. match(p.bound, '^[^,]+'), max(opens or 0, now + 50000) end
+  return 'room', nil, opens
+end
+
+local function take(key, m, p, offer, first_refused)
+  fence = fence or call('HINCRBY', K.meta, 'fence', 1)
+  set_state(key, m, 'leased')
+  m[ATTEMPT], m[FENCE], m[PROVIDER], m[LEASED] = m[ATTEMPT] + 1, fence, offer[1], now
+  refused_at[key] = first_refused
+  for _, limit in ipairs(limits_of(p)) do
+    charge_states(limit[2], limit[3], m[COST])
+    limits_changed[limit[1]] = true
+  end
+  charge(offer[4], m[COST])
+  offer[3] = offer[3] - 1
+  if rooms[p.class] then rooms[p.class] = rooms[p.class] - 1 end
+  local share = 'c:' .. route .. '|' .. p.class
+  in_flight[offer[4]] = (in_flight[offer[4]] or 0) + 1
+  in_flight[share] = (in_flight[share] or 0) + 1
+  taken[#taken + 1] = key
+end
+
+-- Takes from one lane until `budget` segments are reached, something refuses, or it is empty. Returns the segments
+-- taken.
+local function serve_lane(lane, L, budget)
+  local p, served, gone = parts(lane), 0, {}
+  looks = looks - 1
+  local what = paused_by(p)
+  if what then
+    leave_ready(lane, L)
+    pause_lane(lane, L, what)
+    return 0
+  end
+  local prefix = lane .. '\0'
+  local members = call('ZRANGEBYLEX', K.lanes, '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, budget)
+  local keys = {}
+  for i, member in ipairs(members) do keys[i] = p.tenant .. '/' .. sub(member, #lane + 28) end
+  if #keys > 0 then load(keys) end
+  local verdict, offer, at
+  for i, key in ipairs(keys) do
+    if served >= budget or #taken >= most or (rooms[p.class] or 1) <= 0 then break end
+    local m, first_refused = record(key), i == 1 and L[L_REFUSED] or 0
+    if not m or m[STATE] ~= 'queued' then
+      gone[#gone + 1] = members[i]
+    elseif m[DEADLINE] <= now then
+      gone[#gone + 1] = members[i]
+      close(key, m, 'expired', first_refused > 0 and 'throttled_out' or m[WAITED] ~= '' and m[WAITED] or 'expired')
+    else
+      verdict, offer, at = try(p, m, first_refused)
+      if verdict ~= 'take' then break end
+      take(key, m, p, offer, first_refused)
+      gone[#gone + 1] = members[i]
+      served = served + m[COST]
+    end
+  end
+  if #gone > 0 then call('ZREM', K.lanes, unpack(gone)) end
+  if #gone > 0 or #keys == 0 then advance(lane) end
+  if verdict == 'wait' then
+    park(lane, lane_state(lane), offer, at)
+  elseif verdict == 'room' then
+    stop, wake_at = true, at or now + 50000
+  end
+  return served
+end
+
+-- One turn of a flow. Its start tag S was the least; V follows it when something is taken.
+local function serve_flow(class, weight, member)
+  local prefix = #route + #class + 3
+  local start, tenant = tonumber(sub(member, prefix, prefix + 15)), sub(member, prefix + 17)
+  local flow, served = tenant .. '|' .. class .. '|' .. route, 0
+  while served < q and #taken < most and looks > 0 and not stop and (rooms[class] or 1) > 0 do
+    local ready = first_of(K.ready, flow .. '\0')
+    if not ready then
+      deactivate(flow)
+      break
+    end
+    local lane = sub(ready, #flow + 28)
+    local L = lane_state(lane)
+    if L then
+      served = served + serve_lane(lane, L, q - served)
+    else
+      call('ZREM', K.ready, ready)
+    end
+  end
+  if served == 0 then return end
+  local f = flow_tags(flow)
+  local was_active = f[2] >= 0
+  if was_active then call('ZREM', K.flows, flow_member(flow, f[2])) end
+  f[1], f[3] = start + served * SCALE, true
+  if was_active then
+    f[2] = f[1]
+    call('ZADD', K.flows, 0, flow_member(flow, f[2]))
+  end
+  set_tag('V|' .. route .. '|' .. class, max(tag('V|' .. route .. '|' .. class), start))
+  local class_start = max(tag('V|' .. route), tag('F|' .. route .. '|' .. class))
+  set_tag('V|' .. route, class_start)
+  set_tag('F|' .. route .. '|' .. class, class_start + floor(served * SCALE / weight))
+end
+
+-- The class whose turn it is: the least start tag of those with something ready and room in their share.
+local function next_class()
+  local best, least = nil, nil
+  for _, c in ipairs(all_classes()) do
+    local name = c[1]
+    if (rooms[name] or 1) <= 0 then
+      if first_of(K.flows, route .. '\0' .. name .. '\0') then wake_at = min(wake_at or now + 50000, now + 50000) end
+    else
+      if heads[name] == nil then heads[name] = first_of(K.flows, route .. '\0' .. name .. '\0') or false end
+      if heads[name] then
+        local start = max(tag('V|' .. route), tag('F|' .. route .. '|' .. name))
+        if not least or start < least then
+          best, least = c, start
+        end
+      end
+    end
+  end
+  return best
+end
+
+local held = repeated()
+if held then return reply(held) end
+local moved, due_at = move_due(100)
+local more, limit_at = wake_limits(50)
+measure_rooms()
+local room = false
+for _, offer in ipairs(offers) do room = room or offer[3] > 0 end
+if paused_by({ tenant = '', class = '', sender = '', campaign = '' }) then
+  stop, wake_at = true, now + 1000000
+elseif not room then
+  stop, wake_at = true, now + 50000
+end
+while not stop and #taken < most and looks > 0 do
+  local c = next_class()
+  if not c then break end
+  serve_flow(c[1], c[2], heads[c[1]])
+  heads[c[1]] = nil
+end
+again = moved >= 100 or more or looks <= 0
+local next = call('ZRANGE', K.wake, 0, 0, 'WITHSCORES')
+limit_at = next[2] and tonumber(next[2]) or nil
+for _, at in ipairs({ due_at or false, limit_at or false }) do
+  if at then wake_at = wake_at and min(wake_at, at) or at end
+end
+if #taken > 0 then
+  local number = int(fence)
+  call('HSET', K.batch, number, pack(taken), 'q:' .. process .. '|' .. route, request .. ' ' .. number)
+  call('ZADD', K.lease, int(now + span), number)
+  call('HINCRBY', K.inflight, 'n:' .. number, #taken)
+  for name, n in pairs(in_flight) do call('HINCRBY', K.inflight, name, n) end
+end
+if #taken < most then
+  call('HSET', K.meta, 'hwm', int(now), 'sleep:' .. route, 1)
+else
+  call('HSET', K.meta, 'hwm', int(now))
+end
+local out = reply(taken)
+flush()
+return out

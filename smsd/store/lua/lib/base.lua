@@ -1,0 +1,189 @@
+-- base: the clock, the cache of records, the one way to change a state and to end a message.
+-- Included first by every verb. K.<kind> is a declared key, an upper-case field index (m[STATE]) a place in the record;
+-- both are filled in by smsd/store/scripts.py from keys.py and record.py. Records are read once and written by flush().
+local call, pack, unpack_msg = redis.call, cmsgpack.pack, cmsgpack.unpack
+local fmt, match, sub = string.format, string.match, string.sub
+local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
+
+local now = 0 -- µs, the shard's clock
+local keep -- {record_us, bodies_end, slack_us}: retention and the pacing's slack
+local records, changed = {}, {} -- key -> record; keys to write
+local backlog = {}
+local pending_z, pending_h = {}, {} -- writes that nothing in a script reads back: one call per key at the end
+
+local FINAL = {
+  delivered = 1, undelivered = 1, unconfirmed = 1, failed = 1, expired = 1, rejected = 1, suppressed = 1, cancelled = 1,
+}
+local CANCEL, DOUBLE, MAYBE, RESENT = 1, 2, 4, 8 -- flags of a record; MAYBE: an attempt may have left
+
+local function int(x)
+  return fmt('%.0f', x)
+end
+
+local function pad(x)
+  return fmt('%016.0f', x)
+end
+
+local function has(m, flag)
+  return floor(m[FLAGS] / flag) % 2 == 1
+end
+
+local function mark(m, flag)
+  if not has(m, flag) then m[FLAGS] = m[FLAGS] + flag end
+end
+
+-- Sets `now` from ARGV[1] ("0": the server's TIME) under a high-water mark. ARGV[2] is the caller's wall clock, ARGV[3]
+-- the difference that is still believed (0: any). Returns an error reply when the two clocks disagree, else nil.
+local function begin()
+  local t = call('TIME')
+  local server = t[1] * 1000000 + t[2]
+  now = tonumber(ARGV[1])
+  if now == 0 then
+    local step = tonumber(ARGV[3])
+    if step > 0 and math.abs(server - ARGV[2]) > step then
+      return redis.error_reply('CLOCK the store is at ' .. int(server) .. ' us, the process at ' .. ARGV[2])
+    end
+    now = server
+  end
+  now = max(now, tonumber(call('HGET', K.meta, 'hwm') or 0))
+  keep = call('HGET', K.conf, 'keep')
+  keep = keep and unpack_msg(keep) or { 259200000000, 1, 20000 }
+end
+
+-- Sets a member's score in a zset, or (false) removes it, when the script ends.
+local function zset(key, member, score)
+  local list = pending_z[key]
+  if not list then
+    list = {}
+    pending_z[key] = list
+  end
+  list[member] = score
+end
+
+-- Sets a field of a hash, or (false) removes it, when the script ends.
+local function hset(key, field, value)
+  local list = pending_h[key]
+  if not list then
+    list = {}
+    pending_h[key] = list
+  end
+  list[field] = value
+end
+
+local function call_in_chunks(command, key, args)
+  for i = 1, #args, 400 do call(command, key, unpack(args, i, min(i + 399, #args))) end
+end
+
+local function flush_pending()
+  for key, list in pairs(pending_z) do
+    local add, gone = {}, {}
+    for member, score in pairs(list) do
+      if score then
+        add[#add + 1] = int(score)
+        add[#add + 1] = member
+      else
+        gone[#gone + 1] = member
+      end
+    end
+    call_in_chunks('ZADD', key, add)
+    call_in_chunks('ZREM', key, gone)
+  end
+  for key, list in pairs(pending_h) do
+    local add, gone = {}, {}
+    for field, value in pairs(list) do
+      if value then
+        add[#add + 1] = field
+        add[#add + 1] = value
+      else
+        gone[#gone + 1] = field
+      end
+    end
+    call_in_chunks('HSET', key, add)
+    call_in_chunks('HDEL', key, gone)
+  end
+  pending_z, pending_h = {}, {}
+end
+
+local function load(keys)
+  local ask = {}
+  for _, key in ipairs(keys) do
+    if records[key] == nil then
+      records[key] = false
+      ask[#ask + 1] = key
+    end
+  end
+  if #ask == 0 then return end
+  local found = call('HMGET', K.msg, unpack(ask))
+  for i, key in ipairs(ask) do
+    if found[i] then records[key] = unpack_msg(found[i]) end
+  end
+end
+
+local function record(key)
+  if records[key] == nil then load({ key }) end
+  return records[key]
+end
+
+-- In the order of record.py. The state is set by whoever makes it.
+local function new_record(class, route, lane, deadline, arrival, cost, print, echo)
+  return {
+    1, '', 0, class, route, lane, deadline, arrival, 0, cost, 0, 0, '', 0, print, now, 0, 0, echo,
+    {}, {}, 0, 0, '', '', 0,
+  }
+end
+
+local function emit(key, m, state, extra)
+  m[SEQ] = m[SEQ] + 1
+  local tenant, id = match(key, '^([^/]*)/(.*)$')
+  local at = int(floor(now / 1000))
+  local event = {
+    'v', '1', 'event_id', key .. '/' .. m[SEQ], 'id', id, 'tenant', tenant, 'class', m[CLASS], 'seq', m[SEQ],
+    'state', state, 'final', FINAL[state] or 0, 'at', at,
+  }
+  for x in string.gmatch(m[ECHO], '[^\31]+') do event[#event + 1] = x end
+  local line = at .. '\t' .. state
+  for _, x in ipairs(extra) do
+    event[#event + 1] = x
+    line = line .. '\t' .. x
+  end
+  if has(m, DOUBLE) then
+    event[#event + 1] = 'possible_duplicate'
+    event[#event + 1] = '1'
+  end
+  if m[SEQ] > 1 or #extra > 0 then m[HIST] = m[HIST] == '' and line or m[HIST] .. '\n' .. line end
+  call('XADD', K.events, '*', unpack(event))
+  changed[key] = true
+end
+
+-- The only place where a record's state changes; keeps the backlog's count.
+local function set_state(key, m, state)
+  local class = m[CLASS]
+  if m[STATE] == 'queued' then backlog[class] = (backlog[class] or 0) - 1 end
+  if state == 'queued' then backlog[class] = (backlog[class] or 0) + 1 end
+  m[STATE] = state
+  changed[key] = true
+end
+
+local function finish(key, m, state, extra)
+  local before = m[STATE]
+  if before == 'submitted' or before == 'unknown' then
+    zset(K.await, key, false)
+    zset(K.unsure, key, false)
+  end
+  set_state(key, m, state)
+  emit(key, m, state, extra)
+  if not FINAL[before] then
+    zset(K.ended, key, now + keep[1])
+    if keep[2] == 1 then hset(K.body, key, false) end
+  end
+end
+
+local function flush_records()
+  for key in pairs(changed) do hset(K.msg, key, pack(records[key])) end
+  changed = {}
+  flush_pending()
+  for class, n in pairs(backlog) do
+    if n ~= 0 then call('HINCRBY', K.meta, 'n:' .. class, n) end
+  end
+  backlog = {}
+end

@@ -1,0 +1,212 @@
+-- limit: hard limits of a scope (t:<tenant>, c:<tenant>|<class>, s:<sender>, p:<provider>), the twin of core/limit.py.
+-- A definition is {segments 0/1, N, P us, b, T us, paced 0/1}; a state {segments, P, N, b, T, TAT} when paced,
+-- {segments, P, N, since, 0, sum, cell, count, first, tail} when counted: cells of P/60, the newest kept apart.
+local definitions, limits, limits_changed = {}, {}, {}
+local tenants = {}
+
+local function tenant_settings(tenant)
+  local got = tenants[tenant]
+  if got == nil then
+    local packed = call('HGET', K.conf, 't:' .. tenant)
+    if packed then
+      got = unpack_msg(packed)
+    elseif tenant ~= '*' then
+      got = tenant_settings('*')
+    else
+      got = { {}, {} }
+    end
+    tenants[tenant] = got
+  end
+  return got
+end
+
+local function defined(scope)
+  local got = definitions[scope]
+  if got ~= nil then return got end
+  local kind, name = sub(scope, 1, 2), sub(scope, 3)
+  if kind == 't:' then
+    got = tenant_settings(name)[1]
+  elseif kind == 'c:' then
+    local tenant, class = match(name, '^([^|]*)|(.*)$')
+    got = tenant_settings(tenant)[2][class] or {}
+  else
+    local packed = call('HGET', K.conf, scope)
+    got = packed and unpack_msg(packed) or {}
+    if kind == 'p:' then got = got[2] or {} end
+  end
+  definitions[scope] = got
+  return got
+end
+
+local function fresh(def, known)
+  if def[6] == 0 then return { def[1], def[3], def[2], now, 0, 0, 0, 0, 0, '' } end
+  return { def[1], def[3], def[2], def[4], def[5], known and now + def[4] * def[5] or 0 }
+end
+
+-- A changed N, b or slack: what was promised to those who wait is rescaled, and nothing slips through (design, hard
+--   limit).
+-- True when it changed: the new instant must be kept, else it would move on with every look.
+local function adapt(state, def)
+  if def[6] == 0 or (state[3] == def[2] and state[4] == def[4] and state[5] == def[5]) then
+    state[3] = def[2]
+    return false
+  end
+  local ahead = max(state[6] - now, 0)
+  local b, t = def[4], def[5]
+  state[6] = now + max(b * t, ceil(ahead * t / state[5]) + t)
+  state[3], state[4], state[5] = def[2], b, t
+  return true
+end
+
+-- Brings a counted state to now: closes the newest cell when its time is over, drops those that left the window.
+local function roll(state)
+  local width = state[2] / 60
+  local cell, first = floor(now / width), floor((now - state[2] - keep[3]) / width)
+  if cell ~= state[7] then
+    if state[8] > 0 then state[10] = state[10] .. int(state[7]) .. ':' .. int(state[8]) .. ',' end
+    state[7], state[8] = cell, 0
+  end
+  if first ~= state[9] then
+    local tail, total = {}, state[8]
+    for at, n in string.gmatch(state[10], '(%d+):(%d+),') do
+      if tonumber(at) >= first then
+        tail[#tail + 1] = at .. ':' .. n .. ','
+        total = total + n
+      end
+    end
+    state[6], state[9], state[10] = total, first, table.concat(tail)
+  end
+end
+
+-- Whether a charge may still be inside a window that ends now. What is not binds nothing, tidied away or not.
+local function lives(state)
+  if #state == 6 then return state[6] + state[2] + keep[3] > now end
+  roll(state)
+  return state[6] > 0
+end
+
+-- The states of a scope, in the order of its definitions; those of definitions that are gone stay behind them.
+local function states(scope)
+  local got = limits[scope]
+  if got then return got end
+  local defs = defined(scope)
+  if #defs == 0 then return defs end
+  local packed = call('HGET', K.limit, scope)
+  local old, busy = {}, false
+  for _, state in ipairs(packed and unpack_msg(packed) or {}) do
+    if lives(state) then old[#old + 1], busy = state, true end
+  end
+  got = {}
+  for i, def in ipairs(defs) do
+    for j, state in ipairs(old) do
+      if state[1] == def[1] and state[2] == def[3] then
+        got[i] = table.remove(old, j)
+        if adapt(got[i], def) then limits_changed[scope] = true end
+        break
+      end
+    end
+    if not got[i] then
+      got[i] = fresh(def, busy)
+      if busy then limits_changed[scope] = true end
+    end
+  end
+  for _, state in ipairs(old) do
+    if #state > 6 then
+      state[4] = now + 1 -- what leaves while it is not in force is not counted, and so never given back
+      got[#got + 1] = state
+      limits_changed[scope] = true
+    end
+  end
+  limits[scope] = got
+  return got
+end
+
+-- When a counted state next has room for `cost`: the end of the cell whose leaving makes it.
+local function counted_wake(state, cost)
+  roll(state)
+  local used, room = state[6], state[3] - min(cost, state[3])
+  if used <= room then return now end
+  local width = state[2] / 60
+  for at, n in string.gmatch(state[10], '(%d+):(%d+),') do
+    used = used - n
+    if used <= room then return ceil((at + 1) * width) + state[2] + keep[3] end
+  end
+  return ceil((state[7] + 1) * width) + state[2] + keep[3]
+end
+
+-- The instant at which all of `list` admit `segments`; `now` or earlier: at once.
+local function admits_at(defs, list, segments)
+  local at = now
+  for i, def in ipairs(defs) do
+    local cost, state = def[1] == 1 and segments or 1, list[i]
+    if def[6] == 1 then
+      at = max(at, state[6] + (min(cost, def[2]) - def[4]) * def[5])
+    else
+      at = max(at, counted_wake(state, cost))
+    end
+  end
+  return at
+end
+
+-- Where a charge is counted: now, but a cost above N, which leaves alone, rests for cost/N periods.
+local function cell_of(state, def, cost, at)
+  return floor((at + ceil(max(0, cost - def[2]) * def[3] / def[2])) / (state[2] / 60))
+end
+
+local function charge_states(defs, list, segments)
+  for i, def in ipairs(defs) do
+    local cost, state = def[1] == 1 and segments or 1, list[i]
+    if def[6] == 1 then
+      state[6] = max(state[6], now) + cost * def[5]
+    else
+      roll(state)
+      if cost > def[2] then
+        if state[8] > 0 then state[10] = state[10] .. int(state[7]) .. ':' .. int(state[8]) .. ',' end
+        state[7], state[8] = cell_of(state, def, cost, now), 0
+      end
+      state[6], state[8] = state[6] + cost, state[8] + cost
+    end
+  end
+end
+
+local function charge(scope, segments)
+  local defs = defined(scope)
+  if #defs == 0 then return end
+  charge_states(defs, states(scope), segments)
+  limits_changed[scope] = true
+end
+
+-- Gives a counted charge back to its own cell; paced limits are never refunded.
+local function refund(scope, segments, charged_us)
+  for i, def in ipairs(defined(scope)) do
+    local state = states(scope)[i]
+    if def[6] == 0 and charged_us >= state[4] then
+      roll(state)
+      local cost = def[1] == 1 and segments or 1
+      local cell = cell_of(state, def, cost, charged_us)
+      if cell == state[7] then
+        cost = min(cost, state[8])
+        state[6], state[8] = state[6] - cost, state[8] - cost
+      else
+        state[10] = string.gsub(state[10], '(%d+):(%d+),', function(at, n)
+          if tonumber(at) ~= cell then return nil end
+          local back = min(cost, tonumber(n))
+          state[6] = state[6] - back
+          return at .. ':' .. int(n - back) .. ','
+        end)
+      end
+      limits_changed[scope] = true
+    end
+  end
+end
+
+local function copy_states(list)
+  local out = {}
+  for i, state in ipairs(list) do out[i] = { unpack(state) } end
+  return out
+end
+
+local function flush_limits()
+  for scope in pairs(limits_changed) do hset(K.limit, scope, pack(limits[scope])) end
+  limits_changed = {}
+end

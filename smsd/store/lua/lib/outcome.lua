@@ -1,0 +1,184 @@
+-- outcome: what an attempt came to, and the monotonic table of receipts. The table is the twin of core/receipt.py.
+
+-- A place in the lease's batch is over: counts of what is in flight and of the batch go down with it.
+local released = {}
+
+local function release(m)
+  local fence = int(m[FENCE])
+  released['p:' .. m[PROVIDER]] = (released['p:' .. m[PROVIDER]] or 0) - 1
+  local share = 'c:' .. m[ROUTE] .. '|' .. m[CLASS]
+  released[share] = (released[share] or 0) - 1
+  released['n:' .. fence] = (released['n:' .. fence] or 0) - 1
+end
+
+local function flush_released()
+  for name, n in pairs(released) do
+    local left = call('HINCRBY', K.inflight, name, n)
+    if left <= 0 then
+      call('HDEL', K.inflight, name)
+      local fence = match(name, '^n:(.*)$')
+      if fence then
+        call('HDEL', K.batch, fence)
+        call('ZREM', K.lease, fence)
+      end
+    end
+  end
+  released = {}
+end
+
+local function place_of(m, attempt)
+  for _, taken in ipairs(m[TAKEN]) do
+    if taken[1] == attempt then return taken end
+  end
+  return nil
+end
+
+-- The provider's id is never thrown away, whatever became of the lease.
+local function remember_id(key, m, attempt, provider, provider_id)
+  if provider_id ~= '' then hset(K.ref, provider .. '/' .. provider_id, attempt .. '.' .. key) end
+  local taken = place_of(m, attempt)
+  if not taken then
+    m[TAKEN][#m[TAKEN] + 1] = { attempt, provider, provider_id, '' }
+  elseif taken[3] == '' and taken[2] == provider then
+    taken[3] = provider_id
+  elseif provider_id ~= '' then
+    -- A second id of one attempt leads here too, and has to go with the record.
+    local known = false
+    for _, t in ipairs(m[TAKEN]) do known = known or (t[2] == provider and t[3] == provider_id) end
+    if not known then m[TAKEN][#m[TAKEN] + 1] = { attempt, provider, provider_id, taken[4] } end
+  end
+  changed[key] = true
+end
+
+local function submit(key, m, attempt, provider, provider_id)
+  if m[STATE] == 'queued' then withdraw(key, m) end
+  remember_id(key, m, attempt, provider, provider_id)
+  mark(m, MAYBE)
+  if m[STATE] == 'unknown' then zset(K.unsure, key, false) end
+  set_state(key, m, 'submitted')
+  m[SUBMITTED] = now
+  zset(K.await, key, now + receipt_timeout(m[CLASS]))
+  emit(key, m, 'submitted', { 'provider', provider, 'provider_id', provider_id, 'attempt', attempt })
+end
+
+-- Into the history, once.
+local function note(key, m, receipt)
+  local line = table.concat({ '\treceipt', 'status', receipt[4], 'attempt', receipt[1], 'raw', receipt[7] }, '\t')
+  if string.find(m[HIST] .. '\n', line .. '\n', 1, true) then return 'repeated' end
+  m[HIST] = (m[HIST] == '' and '' or m[HIST] .. '\n') .. int(floor(now / 1000)) .. line
+  changed[key] = true
+  return nil
+end
+
+local function others_open(m, attempt)
+  for _, taken in ipairs(m[TAKEN]) do
+    if taken[1] ~= attempt and taken[4] == '' then return true end
+  end
+  return m[STATE] == 'unknown' and m[ATTEMPT] ~= attempt
+end
+
+-- receipt = {attempt, provider, provider_id, status, reason, error_code, raw}. Returns what became of it, for the
+-- counters.
+local function apply_receipt(key, m, receipt)
+  local attempt, status, state = receipt[1], receipt[4], m[STATE]
+  if attempt < 1 or (attempt > m[ATTEMPT]) then return 'orphan' end
+  if state == 'leased' then
+    for _, known in ipairs(m[PARKED]) do
+      if known[1] == attempt and known[4] == status then return 'repeated' end
+    end
+    if #m[PARKED] >= 4 then return 'dropped' end
+    m[PARKED][#m[PARKED] + 1] = receipt
+    changed[key] = true
+    return 'parked'
+  end
+  local final = status == 'delivered' or status == 'undelivered'
+  local taken = place_of(m, attempt)
+  if taken and taken[4] == status then return 'repeated' end
+  remember_id(key, m, attempt, receipt[2], receipt[3])
+  taken = place_of(m, attempt)
+  if not final then
+    local open = state == 'unknown' or (state == 'queued' and has(m, MAYBE))
+    if open then submit(key, m, attempt, receipt[2], receipt[3]) end
+    return note(key, m, receipt) or 'noted'
+  end
+  if taken[4] ~= 'delivered' then
+    for _, t in ipairs(m[TAKEN]) do
+      if t[1] == attempt then t[4] = status end
+    end
+  end
+  if state == status then return 'repeated' end
+  local ends = status == 'delivered' or state == 'unconfirmed' or not (FINAL[state] or others_open(m, attempt))
+  if not ends then
+    return note(key, m, receipt) or FINAL[state] and 'contradicting' or 'noted'
+  end
+  if state == 'queued' then withdraw(key, m) end
+  local extra = { 'provider', receipt[2], 'provider_id', taken[3], 'attempt', attempt }
+  for i, name in ipairs({ 'reason', 'error_code' }) do
+    if receipt[4 + i] ~= '' then
+      extra[#extra + 1] = name
+      extra[#extra + 1] = receipt[4 + i]
+    end
+  end
+  if FINAL[state] then
+    extra[#extra + 1] = 'late'
+    extra[#extra + 1] = '1'
+  end
+  finish(key, m, status, extra)
+  return FINAL[state] and 'late' or status
+end
+
+local function apply_parked(key, m)
+  if #m[PARKED] == 0 or m[STATE] == 'leased' then return end
+  local parked = m[PARKED]
+  m[PARKED] = {}
+  for _, receipt in ipairs(parked) do apply_receipt(key, m, receipt) end
+end
+
+local early_known -- how many receipts wait for their ids, read once
+
+-- Receipts that came under the provider's id before we knew it.
+local function apply_early(key, m, attempt, provider, provider_id)
+  early_known = early_known or call('HLEN', K.early)
+  if provider_id == '' or early_known == 0 then return end
+  local name = provider .. '/' .. provider_id
+  local packed = call('HGET', K.early, name)
+  if not packed then return end
+  call('HDEL', K.early, name)
+  call('ZREM', K.earlyat, name)
+  for _, receipt in ipairs(unpack_msg(packed)) do
+    receipt[1] = attempt
+    apply_receipt(key, m, receipt)
+  end
+end
+
+-- Withdraws a message as far as it still can be.
+-- Returns the word for `replaced` and for the answer to a cancel: cancelled, leaving, left or unknown.
+local function cancel(key)
+  local m = record(key)
+  if not m then
+    m = new_record('', '', '', 0, 0, 0, '', '')
+    m[STATE] = 'tomb'
+    records[key], changed[key] = m, true
+    zset(K.ended, key, now + keep[1])
+    return 'unknown'
+  end
+  local state = m[STATE]
+  if state == 'tomb' then return 'unknown' end
+  if state == 'cancelled' then return 'cancelled' end
+  if state == 'queued' then
+    withdraw(key, m)
+    mark(m, CANCEL)
+    if has(m, MAYBE) then
+      hold(key, m)
+      emit(key, m, 'unknown', { 'reason', 'cancelled' })
+      return 'left'
+    end
+    finish(key, m, 'cancelled', { 'reason', 'cancelled' })
+    return 'cancelled'
+  elseif state == 'leased' or state == 'unknown' then
+    mark(m, CANCEL)
+    changed[key] = true
+    return 'leaving'
+  end
+  return 'left'
+end

@@ -1,0 +1,190 @@
+-- wait: what leaves a place of waiting when its time has come: limits that admit again, due messages, ends of pauses;
+-- and the ways on for a message whose attempt was surely not taken, or may have been. All loops are bounded by
+-- arguments.
+local pauses = nil
+
+-- The mark that pauses a lane ('t:', 'c:', 's:' a tenant, class, sender; 'k:' a campaign; 'all'), or nil.
+local function paused_by(p)
+  if pauses == nil then pauses = call('HLEN', K.pause) > 0 and {} end
+  if not pauses then return nil end
+  local marks = { 'all', 't:' .. p.tenant, 'c:' .. p.class, 's:' .. p.sender }
+  if p.campaign ~= '' then marks[5] = 'k:' .. p.tenant .. '|' .. p.campaign end
+  for _, what in ipairs(marks) do
+    if pauses[what] == nil then
+      local till = tonumber(match(call('HGET', K.pause, what) or '', '^(%d+)'))
+      pauses[what] = till ~= nil and (till == 0 or till > now)
+    end
+    if pauses[what] then return what end
+  end
+  return nil
+end
+
+local function receipt_timeout(class)
+  for _, c in ipairs(all_classes()) do
+    if c[1] == class then return c[4] end
+  end
+  return 172800000000
+end
+
+-- An outcome that nothing more can be asked about: held until a receipt, or until it ends as unconfirmed.
+local function hold(key, m)
+  set_state(key, m, 'unknown')
+  zset(K.unsure, key, false)
+  zset(K.await, key, max(now, min(m[DEADLINE], m[LEASED] + receipt_timeout(m[CLASS]))))
+end
+
+-- Ends a message that leaves no more: what may have left is unconfirmed, never expired or cancelled.
+local function close(key, m, state, reason)
+  if has(m, MAYBE) then
+    finish(key, m, 'unconfirmed', { 'reason', 'no_receipt' })
+  else
+    finish(key, m, state, { 'reason', reason })
+  end
+end
+
+-- An earlier attempt is known to have been taken while a later one was not: the message stands as submitted.
+local function stands(key, m)
+  if #m[TAKEN] == 0 then return false end
+  set_state(key, m, 'submitted')
+  zset(K.unsure, key, false)
+  zset(K.await, key, now + receipt_timeout(m[CLASS]))
+  local taken = m[TAKEN][1]
+  emit(key, m, 'submitted', { 'provider', taken[2], 'provider_id', taken[3], 'attempt', taken[1] })
+  return true
+end
+
+-- The attempt was surely not taken: the message goes back (at `at`, if that is later), or ends if it was withdrawn.
+local function go_back(key, m, at, extra)
+  if stands(key, m) then return end
+  if m[STATE] == 'unknown' then
+    zset(K.unsure, key, false)
+    zset(K.await, key, false)
+  end
+  if has(m, CANCEL) then
+    if has(m, MAYBE) then
+      local told = m[STATE] == 'unknown'
+      hold(key, m)
+      if not told then emit(key, m, 'unknown', { 'reason', 'cancelled' }) end
+      return
+    end
+    return finish(key, m, 'cancelled', { 'reason', 'cancelled' })
+  elseif m[DEADLINE] <= now then
+    return close(key, m, 'expired', m[WAITED] ~= '' and m[WAITED] or 'expired')
+  elseif at > now then
+    put_due(key, m, at)
+    extra[#extra + 1] = 'due'
+    extra[#extra + 1] = int(floor(m[DUE] / 1000))
+  else
+    enqueue(key, m)
+  end
+  emit(key, m, 'queued', extra)
+end
+
+-- The classes that have something due or not yet due: the heavier first, then those that the config names no more.
+local function due_classes()
+  local list, known, from = {}, {}, '-'
+  for i, c in ipairs(all_classes()) do
+    list[i], known[c[1]] = c[1], true
+  end
+  for _ = 1, #list + 20 do
+    local member = call('ZRANGEBYLEX', K.due, from, '+', 'LIMIT', 0, 1)[1]
+    if not member then break end
+    local class = match(member, '^(%Z*)')
+    if not known[class] then list[#list + 1] = class end
+    from = '(' .. class .. '\0\255'
+  end
+  return list
+end
+
+-- Due messages enter their lanes, the heavier class first. Returns how many, and when the next is due (nil: none).
+local function move_due(most)
+  local moved, soonest = 0, nil
+  for _, class in ipairs(due_classes()) do
+    local prefix = class .. '\0'
+    local members = call('ZRANGEBYLEX', K.due, '[' .. prefix, '(' .. prefix .. pad(now + 1), 'LIMIT', 0, most - moved)
+    local keys = {}
+    for i, member in ipairs(members) do keys[i] = sub(member, #prefix + 18) end
+    load(keys)
+    for _, key in ipairs(keys) do
+      local m = record(key)
+      if m and m[DEADLINE] <= now then
+        m[DUE] = 0
+        close(key, m, 'expired', m[WAITED] ~= '' and m[WAITED] or 'expired')
+      elseif m then
+        enqueue(key, m)
+      end
+    end
+    if #members > 0 then call('ZREM', K.due, unpack(members)) end
+    moved = moved + #members
+    local next = first_of(K.due, prefix)
+    if next then
+      local at = tonumber(sub(next, #prefix + 1, #prefix + 16))
+      soonest = soonest and min(soonest, at) or at
+    end
+  end
+  flush_arrivals()
+  return moved, soonest
+end
+
+local function head_cost(lane)
+  local member = first_of(K.lanes, lane .. '\0')
+  local m = member and record(parts(lane).tenant .. '/' .. sub(member, #lane + 28))
+  return m and m[COST] or 1
+end
+
+-- Wakes from the front of one limit what it can admit now, whether or not those woken before have used it: a wake is a
+-- chance, no reservation. The woken lane is at least as old as its flow's place; what else of the flow waits goes to
+-- the end, so
+-- that flows take turns at a limit. Returns how many it woke.
+local function wake_scope(scope, most)
+  local defs, woken = defined(scope), 0
+  local trial = copy_states(states(scope))
+  while true do
+    local order = front(scope)
+    if not order then
+      call('ZREM', K.wake, scope)
+      return woken
+    end
+    local member = first_of(K.wait, scope .. '\0')
+    local name = sub(member, #scope + 22)
+    local till = match(name, '^!(%d+)')
+    if till or woken >= most then
+      call('ZADD', K.wake, till or int(now), scope)
+      return woken
+    end
+    local parked = first_of(K.park, scope .. '\0' .. name .. '\0')
+    local lane = parked and sub(parked, #scope + #name + 29)
+    if not lane then
+      give_place(scope, name)
+    else
+      local what, cost = paused_by(parts(lane)), head_cost(lane)
+      local at = what and now or admits_at(defs, trial, cost)
+      if at > now then
+        call('ZADD', K.wake, int(at), scope)
+        return woken
+      end
+      if not what then charge_states(defs, trial, cost) end
+      local L = lane_state(lane)
+      give_place(scope, name)
+      if unpark(lane, L) then take_place(scope, name, sub(order, 1, 3) .. pad(now)) end
+      L[L_REFUSED] = min(L[L_REFUSED], tonumber(sub(order, 4)))
+      if what then
+        pause_lane(lane, L, what)
+      else
+        L[L_VIA] = scope
+        make_ready(lane, L)
+      end
+      woken = woken + 1
+    end
+  end
+end
+
+-- Returns whether more is due than `most` let through, and when the next limit wakes (nil: none waits).
+local function wake_limits(most)
+  local woken = 0
+  for _, scope in ipairs(call('ZRANGEBYSCORE', K.wake, '-inf', int(now), 'LIMIT', 0, most)) do
+    woken = woken + wake_scope(scope, max(1, most - woken))
+  end
+  local next = call('ZRANGE', K.wake, 0, 0, 'WITHSCORES')
+  return woken >= most, next[2] and tonumber(next[2]) or nil
+end

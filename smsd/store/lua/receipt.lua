@@ -1,0 +1,51 @@
+-- receipt: merges delivery receipts by the monotonic table of core/receipt.py.
+-- KEYS   every kind of keys.py
+-- ARGV   now_us, wall_us, step_us, most (bound of receipts kept early), msgpack list of
+--        {key or '', attempt, provider, provider_id, status, reason, error_code, raw}; key and attempt come from our
+--        reference
+-- Output one word per receipt: delivered, undelivered, late, noted, parked, repeated, contradicting, orphan, early,
+-- dropped
+-- Repeated, it changes nothing.
+--#include base limit lane wait outcome bell
+local refused = begin()
+if refused then return refused end
+local most = tonumber(ARGV[4])
+
+local function keep_early(r)
+  local name = r[3] .. '/' .. r[4]
+  if r[4] == '' then return 'orphan' end
+  local packed = call('HGET', K.early, name)
+  local list = packed and unpack_msg(packed) or {}
+  for _, known in ipairs(list) do
+    if known[4] == r[5] then return 'repeated' end
+  end
+  if #list >= 4 or (not packed and call('HLEN', K.early) >= most) then return 'dropped' end
+  list[#list + 1] = { 0, r[3], r[4], r[5], r[6], r[7], r[8] }
+  call('HSET', K.early, name, pack(list))
+  call('ZADD', K.earlyat, int(now), name)
+  return 'early'
+end
+
+local list, out, keys = unpack_msg(ARGV[5]), {}, {}
+for _, r in ipairs(list) do
+  if r[1] ~= '' then keys[#keys + 1] = r[1] end
+end
+if #keys > 0 then load(keys) end
+for i, r in ipairs(list) do
+  if r[1] == '' and r[4] ~= '' then
+    local refs, name = pending_h[K.ref] or {}, r[3] .. '/' .. r[4]
+    local known = refs[name] or call('HGET', K.ref, name)
+    if known then
+      local attempt, key = match(known, '^(%d+)%.(.*)$')
+      r[1], r[2] = key, tonumber(attempt)
+    end
+  end
+  local m = r[1] ~= '' and record(r[1])
+  if m and m[STATE] ~= 'tomb' then
+    out[i] = apply_receipt(r[1], m, { r[2], r[3], r[4], r[5], r[6], r[7], r[8] })
+  else
+    out[i] = keep_early(r)
+  end
+end
+flush()
+return out

@@ -1,0 +1,168 @@
+-- settle: writes what attempts came to, the very next write after their answers; also what a look-up found out.
+-- KEYS   every kind of keys.py
+-- ARGV   now_us, wall_us, step_us, msgpack list of {key, fence, kind, attempt, provider, ...}, by kind:
+--        under a lease:      accepted {provider_id} | back {} | retry {at_us, counted 0/1, waited, extra}
+--                            fail {reason, extra} | elsewhere {providers, extra} | unknown {look_at_us, extra}
+--        while `unknown`:    found {provider_id, receipts} | look {at_us, noes, failures} | clear {doubt 0/1, extra}
+--                            resend {providers, extra} | hold {extra}
+--        extra = event fields as a flat list; receipts = {{status, reason, error_code, raw}..}
+-- Output one word per entry: the state that the message is in now, or `late` (another lease, or a state that has
+-- moved on),
+--        or `gone` (no such message). A late outcome never touches another's lease; its provider id is kept.
+--#include base limit lane wait outcome bell
+local refused = begin()
+if refused then return refused end
+
+local function refund_all(key, m)
+  local p = parts(m[LANE])
+  local scopes = { 't:' .. p.tenant, 'c:' .. p.tenant .. '|' .. p.class, 's:' .. p.sender, 'p:' .. m[PROVIDER] }
+  for _, scope in ipairs(scopes) do
+    if #defined(scope) > 0 then refund(scope, m[COST], m[LEASED]) end
+  end
+end
+
+-- The lane of the same flow, sender and campaign that only `bound` may serve.
+local function bind(m, bound)
+  m[LANE] = match(m[LANE], '^(.*|)[^|]*$') .. bound
+end
+
+local function fail(key, m, reason, extra)
+  if stands(key, m) then return end
+  if has(m, CANCEL) and not has(m, MAYBE) then return finish(key, m, 'cancelled', { 'reason', 'cancelled' }) end
+  if has(m, MAYBE) then
+    local told = m[STATE] == 'unknown'
+    hold(key, m)
+    if not told then emit(key, m, 'unknown', { 'reason', reason, unpack(extra) }) end
+    return
+  end
+  finish(key, m, 'failed', { 'reason', reason, unpack(extra) })
+end
+
+local leased = {}
+
+function leased.accepted(key, m, e)
+  submit(key, m, e[4], e[5], e[6])
+  apply_early(key, m, e[4], e[5], e[6])
+end
+
+-- Not a byte left: no attempt is counted, and nothing is told.
+function leased.back(key, m)
+  refund_all(key, m)
+  m[ATTEMPT] = m[ATTEMPT] - 1
+  if #m[TAKEN] > 0 or has(m, CANCEL) or m[DEADLINE] <= now then return go_back(key, m, 0, {}) end
+  enqueue(key, m)
+end
+
+function leased.retry(key, m, e)
+  m[TRIES] = m[TRIES] + e[7]
+  m[WAITED] = e[8]
+  go_back(key, m, e[6], e[9])
+end
+
+function leased.fail(key, m, e)
+  fail(key, m, e[6], e[7])
+end
+
+function leased.elsewhere(key, m, e)
+  m[TRIES] = m[TRIES] + 1
+  bind(m, e[6])
+  go_back(key, m, 0, e[7])
+end
+
+function leased.unknown(key, m, e)
+  mark(m, MAYBE)
+  set_state(key, m, 'unknown')
+  m[NOS], m[FAILS] = 0, 0
+  zset(K.unsure, key, e[6])
+  emit(key, m, 'unknown', e[7])
+end
+
+local unknown = {}
+
+function unknown.found(key, m, e)
+  submit(key, m, e[4], e[5], e[6])
+  apply_early(key, m, e[4], e[5], e[6])
+  for _, r in ipairs(e[7]) do apply_receipt(key, m, { e[4], e[5], e[6], r[1], r[2], r[3], r[4] }) end
+end
+
+function unknown.look(key, m, e)
+  m[NOS], m[FAILS] = e[7], e[8]
+  changed[key] = true
+  zset(K.unsure, key, e[6])
+end
+
+local function unmaybe(m)
+  if has(m, MAYBE) and not has(m, RESENT) then m[FLAGS] = m[FLAGS] - MAYBE end
+end
+
+function unknown.clear(key, m, e)
+  unmaybe(m)
+  if e[6] == 1 then mark(m, DOUBLE) end
+  m[TRIES] = m[TRIES] + 1
+  go_back(key, m, 0, e[7])
+end
+
+-- Under the provider's own key (which binds it) the second request is the first one told again: no doubt to be flagged.
+function unknown.resend(key, m, e)
+  if e[6] == '' then mark(m, DOUBLE) end
+  mark(m, RESENT)
+  m[TRIES] = m[TRIES] + 1
+  if e[6] ~= '' then bind(m, e[6]) end
+  go_back(key, m, 0, e[7])
+end
+
+function unknown.hold(key, m, e)
+  hold(key, m)
+end
+
+unknown.accepted = leased.accepted
+
+function unknown.fail(key, m, e)
+  unmaybe(m)
+  fail(key, m, e[6], e[7])
+end
+
+-- A late "not taken" or give-back of the attempt that we were unsure about.
+local function late_no(key, m, e)
+  unmaybe(m)
+  go_back(key, m, 0, {})
+end
+
+unknown.back, unknown.retry, unknown.elsewhere = late_no, late_no, late_no
+
+-- A settle that no longer holds the lease. The id is kept; a resend that still waits is not needed any more.
+local function late(key, m, e)
+  if e[3] ~= 'accepted' and e[3] ~= 'found' then return 'late' end
+  if m[STATE] == 'queued' and e[4] <= m[ATTEMPT] then
+    leased.accepted(key, m, e)
+    return m[STATE]
+  end
+  remember_id(key, m, e[4], e[5], e[6])
+  apply_early(key, m, e[4], e[5], e[6])
+  return 'late'
+end
+
+local entries, keys, out = unpack_msg(ARGV[4]), {}, {}
+for i, e in ipairs(entries) do keys[i] = e[1] end
+load(keys)
+for i, e in ipairs(entries) do
+  local key = e[1]
+  local m = record(key)
+  if not m then
+    out[i] = 'gone'
+  elseif m[STATE] == 'leased' and m[FENCE] == e[2] and leased[e[3]] then
+    release(m)
+    leased[e[3]](key, m, e)
+    apply_parked(key, m)
+    out[i] = m[STATE]
+  elseif m[STATE] == 'unknown' and m[ATTEMPT] == e[4] and (e[2] == 0 or e[2] == m[FENCE]) and unknown[e[3]] then
+    unknown[e[3]](key, m, e)
+    out[i] = m[STATE]
+  else
+    out[i] = late(key, m, e)
+  end
+end
+flush()
+flush_released()
+ring_ready()
+return out

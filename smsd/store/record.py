@@ -1,0 +1,60 @@
+"""The record of a message, as the scripts keep it: one msgpack array per message, typed for Python.
+
+The order of the fields is the schema; the scripts take their indexes from here. Append only, with the version raised.
+"""
+
+import msgspec
+
+
+class Taken(msgspec.Struct, array_like=True, frozen=True):
+    """An attempt that a provider took, and the last receipt for it ("" until one comes)."""
+
+    attempt: int
+    provider: str
+    provider_id: str
+    receipt: str = ""
+
+
+class Record(msgspec.Struct, array_like=True, frozen=True):
+    """Everything about a message that changes, and what its events repeat."""
+
+    version: int
+    state: str
+    seq: int
+    class_: str
+    route: str
+    lane: str
+    deadline: int
+    arrival: int
+    due: int
+    cost: int
+    attempt: int
+    fence: int
+    provider: str
+    flags: int
+    print: str
+    entered: int
+    leased: int
+    submitted: int
+    echo: str
+    taken: list[Taken]
+    parked: list[list[int | str]]
+    nos: int
+    fails: int
+    waited: str
+    hist: str
+    tries: int
+
+
+FLAG_CANCEL, FLAG_DOUBLE, FLAG_MAYBE, FLAG_RESENT = 1, 2, 4, 8
+
+INDEX: dict[str, int] = {name.rstrip("_").upper(): i for i, name in enumerate(Record.__struct_fields__, 1)}
+"""Field name in the scripts -> its place, from 1."""
+
+
+def decode(packed: bytes) -> Record:
+    """Raises msgspec.ValidationError for a record of another schema."""
+    return _decoder.decode(packed)
+
+
+_decoder = msgspec.msgpack.Decoder(Record)

@@ -1,0 +1,355 @@
+"""The verbs of one shard: typed values in, one script call, typed values out.
+
+Never decides, never retries a call that may have run, never touches another shard.
+"""
+
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
+
+from smsd.core.outcome import Outcome
+from smsd.message import Cancel, Entry, Leased, Message, Rejection, Send
+from smsd.store import keys
+from smsd.store.record import FLAG_DOUBLE, Record
+from smsd.store.record import decode as decode_record
+from smsd.store.scripts import Scripts
+
+
+class Offer(msgspec.Struct, array_like=True, frozen=True):
+    """A provider that the process may use now: its weight in the route, and how many it has room for."""
+
+    provider: str
+    weight: int
+    room: int
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """What a process got to start at once, or when to ask again."""
+
+    messages: list[Leased]
+    again: bool  # the pass ended at its bound: ask at once
+    wake_us: int  # on the shard's clock; 0: only a bell or a settle brings more
+    revision: int  # of the config in force
+
+
+class Unsure(msgspec.Struct, frozen=True):
+    """A message of unknown outcome, claimed to be looked at."""
+
+    message: Message | None  # None: its body is gone
+    key: str
+    provider: str
+    attempt: int
+    leased_us: int
+    deadline_us: int
+    noes: int
+    failures: int
+    resent: bool
+    tries: int
+    entered_us: int
+
+
+class ReceiptFor(msgspec.Struct, array_like=True, frozen=True):
+    """A receipt and whom it is for: our reference (key, attempt), or only the provider's id (key "")."""
+
+    key: str
+    attempt: int
+    provider: str
+    provider_id: str
+    status: str
+    reason: str = ""
+    error_code: str = ""
+    raw: str = ""
+
+
+class Swept(msgspec.Struct, array_like=True, frozen=True):
+    """What one bounded pass of the sweep ended."""
+
+    expired: int
+    unleased: int
+    unconfirmed: int
+    purged: int
+    resumed: int
+    forgotten: int
+
+
+PASSING = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError)
+"""What the store answers when it cannot write now, whatever the entry is."""
+
+Fields = tuple[tuple[bytes, bytes], ...]
+"""An entry's original fields."""
+
+
+class ClockDiffers(Exception):
+    """The store's clock and this process's differ by more than the step that is believed: nothing was done."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_message = msgspec.msgpack.Decoder(Message).decode
+_Row = tuple[str, int, int, int, int, int, int, int, str]
+_decode_lease = msgspec.msgpack.Decoder(tuple[int, int, int, list[_Row]]).decode
+_decode_unsure = msgspec.msgpack.Decoder(list[tuple[str, str, int, int, int, int, int, int, int, int]]).decode
+_decode_swept = msgspec.msgpack.Decoder(tuple[int, Swept]).decode
+_RESENT = 8
+
+
+def lane_of(message: Message, bound: str = "") -> str:
+    """tenant|class|route|sender|campaign|providers: whatever can be limited, paused or cancelled by itself."""
+    m = message
+    return f"{m.tenant}|{m.class_}|{m.route}|{m.sender}|{m.campaign}|{bound}"
+
+
+class Shard:
+    """One shard of the store. `now_us` 0 means the server's clock; tests set it to a virtual instant."""
+
+    def __init__(self, client: Redis, number: int = 0, *, clock_step_us: int = 5_000_000) -> None:
+        self.client = client
+        self.number = number
+        self.now_us = 0
+        self.clock_step_us = clock_step_us
+        self._keys = keys.every(number)
+        self._scripts = Scripts(client)
+
+    async def _run(self, verb: str, *args: bytes | str | int, more_keys: Sequence[str] = ()) -> Any:
+        clock = (self.now_us, int(time.time() * 1e6), self.clock_step_us)
+        try:
+            return await self._scripts.run(verb, [*self._keys, *more_keys], [*clock, *args])
+        except ResponseError as error:
+            if str(error).startswith("CLOCK"):
+                raise ClockDiffers(str(error)) from None
+            raise
+
+    # ---- in ----------------------------------------------------------------------------------------------------------
+
+    async def admit(
+        self,
+        entries: Sequence[Entry],
+        class_: str,
+        *,
+        from_inbox: bool = True,
+        originals: Mapping[str, Fields] | None = None,
+    ) -> list[str]:
+        """One word per entry, as lua/admit.lua says them. An entry that `conflict`s has not been acknowledged yet.
+
+        When the script fails, the entries are tried one by one, and the guilty one is rejected as `internal`, with its
+        `originals` (by entry id) for the dead stream. Raises one of PASSING when the store takes no writes now.
+        """
+        inbox = keys.inbox(self.number, class_) if from_inbox else ""
+        blobs: list[bytes | str] = []
+        batch = [self._admission(entry, class_, blobs) for entry in entries]
+        try:
+            words = await self._run("admit", _encode(batch), *blobs, more_keys=[inbox])
+        except PASSING:
+            raise
+        except ResponseError as error:
+            fields = originals or {}
+            if len(entries) > 1:
+                apart = [[entry] for entry in entries]
+            elif isinstance(entries[0], Rejection):
+                raise
+            else:
+                apart = [[_internal(entries[0], str(error), fields.get(entries[0].entry_id, ()))]]
+            return [(await self.admit(one, class_, from_inbox=from_inbox, originals=fields))[0] for one in apart]
+        return [word.decode() for word in words]
+
+    def _admission(self, entry: Entry, class_: str, blobs: list[bytes | str]) -> list[object]:
+        match entry:
+            case Send(message=m):
+                blobs.append(_encode(m))
+                replaces = f"{m.tenant}/{entry.replaces}" if entry.replaces else ""
+                return [
+                    "send",
+                    m.key,
+                    entry.fingerprint,
+                    class_,
+                    m.route,
+                    lane_of(m),
+                    entry.deadline_us,
+                    entry.not_before_us,
+                    m.segments,
+                    _echo(m, entry.entry_id),
+                    replaces,
+                    entry.entry_id,
+                ]
+            case Cancel():
+                return ["cancel", f"{entry.tenant}/{entry.id}", entry.entry_id]
+            case Rejection():
+                dead = self._dead(entry, class_)
+                blobs.extend(dead)
+                return ["reject", _rejected(entry, class_), len(dead), entry.entry_id]
+
+    def _dead(self, entry: Rejection, class_: str) -> list[bytes | str]:
+        out: list[bytes | str] = ["reason", entry.reason, "detail", entry.detail]
+        out += ["stream", keys.inbox(self.number, class_), "entry_id", entry.entry_id]
+        for name, value in entry.fields:
+            out += [b"in." + name, value]
+        return out
+
+    # ---- out ---------------------------------------------------------------------------------------------------------
+
+    async def lease(
+        self,
+        route: str,
+        offers: Sequence[Offer],
+        *,
+        n: int,
+        request: str,
+        process: str,
+        span_us: int,
+        seed: int = 1,
+        looks: int = 0,
+        q: int = 4,
+    ) -> Lease:
+        """Up to n ≤ 100 messages that the caller starts at once. Safe to ask again under the same `request`."""
+        ask = [route, n, request, process, span_us, offers, seed, looks or 2 * n + 20, q]
+        head, *bodies = await self._run("lease", _encode(ask))
+        again, wake_us, revision, rows = _decode_lease(head)
+        messages = [
+            Leased(
+                message=_decode_message(body),
+                provider=row[0],
+                attempt=row[1],
+                fence=row[2],
+                entered_us=row[3],
+                deadline_us=row[4],
+                first_refused_us=row[5],
+                resend=row[6] & FLAG_DOUBLE != 0,
+                tries=row[7],
+                bound=row[8],
+            )
+            for row, body in zip(rows, bodies, strict=True)
+        ]
+        return Lease(messages, bool(again), wake_us, revision)
+
+    async def settle(self, outcomes: Sequence[Outcome]) -> list[str]:
+        """The state that each message is in now; or `late`, `gone`."""
+        return [word.decode() for word in await self._run("settle", _encode(outcomes))]
+
+    async def claim(self, n: int, hold_us: int) -> list[Unsure]:
+        """Messages of unknown outcome whose time has come; nobody else sees them for `hold_us`."""
+        head, *bodies = await self._run("claim", n, hold_us)
+        out: list[Unsure] = []
+        for row, body in zip(_decode_unsure(head), bodies, strict=True):
+            key, provider, attempt, leased, deadline, noes, failures, flags, tries, entered = row
+            message = _decode_message(body) if body else None
+            out.append(
+                Unsure(
+                    message,
+                    key,
+                    provider,
+                    attempt,
+                    leased,
+                    deadline,
+                    noes,
+                    failures,
+                    flags & _RESENT != 0,
+                    tries,
+                    entered,
+                )
+            )
+        return out
+
+    async def receipts(self, receipts: Sequence[ReceiptFor], *, most_early: int = 100_000) -> list[str]:
+        """What became of each, as lua/receipt.lua says it; the words are the metric's outcomes."""
+        return [word.decode() for word in await self._run("receipt", most_early, _encode(receipts))]
+
+    async def sweep(
+        self,
+        settle_us: Mapping[str, int],
+        *,
+        most: int = 100,
+        dead_routes: Sequence[str] = (),
+        early_us: int = 3_600_000_000,
+        events_max: int = 5_000_000,
+        events_us: int = 604_800_000_000,
+    ) -> tuple[bool, Swept]:
+        """One bounded pass; True: there is more to do at once."""
+        ask = [most, dict(settle_us), dead_routes, early_us, events_max, events_us]
+        again, swept = _decode_swept(await self._run("sweep", _encode(ask)))
+        return bool(again), swept
+
+    # ---- steering ----------------------------------------------------------------------------------------------------
+
+    async def publish(self, content_hash: str, source: bytes, compiled: Mapping[str, object]) -> int:
+        """Puts a config in force; returns its revision. `compiled` is everything that the scripts read."""
+        old = await cast("Awaitable[dict[bytes, bytes]]", self.client.hgetall(keys.key(self.number, "conf")))
+        new = {name: _encode(value) for name, value in compiled.items()}
+        kept = {b"revision", b"hash", b"source"}
+        pairs: list[bytes | str] = []
+        for name, value in new.items():
+            if old.get(name.encode()) != value:
+                pairs += [name, value]
+        for name in old.keys() - kept - {name.encode() for name in new}:
+            pairs += [name, b""]
+        revision = int(await self._run("publish", content_hash, source, *pairs))
+        if pairs:
+            await self.rewake()
+        return revision
+
+    async def rewake(self) -> None:
+        """Lets every limit that somebody waits at be looked at again, in bounded steps."""
+        cursor = b"0"
+        while True:
+            cursor = await self._run("rewake", cursor)
+            if cursor == b"0":
+                return
+
+    async def pause(self, what: str, *, until_us: int = 0, reason: str = "") -> bool:
+        """Pauses `all`, `t:T`, `c:C`, `s:S`, `k:T|NAME` or `p:P`, until then or (0) until resumed."""
+        return bool(await self._run("pause", what, until_us, reason))
+
+    async def resume(self, what: str) -> bool:
+        """Lifts a mark; the lanes that it held become ready in the sweeps that follow."""
+        return bool(await self._run("pause", what, -1, ""))
+
+    # ---- looking -----------------------------------------------------------------------------------------------------
+
+    async def record(self, key: str) -> Record | None:
+        """The record of `tenant/id`."""
+        packed = await cast("Awaitable[bytes | None]", self.client.hget(keys.key(self.number, "msg"), key))
+        return decode_record(packed) if packed else None
+
+    async def message(self, key: str) -> Message | None:
+        """The message of `tenant/id`; None once its body was erased."""
+        packed = await cast("Awaitable[bytes | None]", self.client.hget(keys.key(self.number, "body"), key))
+        return _decode_message(packed) if packed else None
+
+
+def _echo(m: Message, entry_id: str) -> str:
+    pairs = {
+        "segments": str(m.segments),
+        "encoding": m.encoding,
+        "to_country": m.to_country,
+        "campaign": m.campaign,
+        "meta": m.meta,
+        "entry_id": entry_id,
+    }
+    return "\x1f".join(f"{name}\x1f{value}" for name, value in pairs.items() if value)
+
+
+def _rejected(entry: Rejection, class_: str) -> list[str]:
+    id_ = f"{class_}-{entry.entry_id}"
+    fields = {
+        "v": "1",
+        "event_id": f"{entry.tenant}/{id_}/0",
+        "id": id_,
+        "tenant": entry.tenant,
+        "class": class_,
+        "seq": "0",
+        "state": "rejected",
+        "final": "1",
+        "reason": entry.reason,
+        "detail": entry.detail,
+        "given_id": entry.given_id,
+        "entry_id": entry.entry_id,
+    }
+    return [text for pair in fields.items() if pair[1] or pair[0] == "tenant" for text in pair]
+
+
+def _internal(entry: Send | Cancel, error: str, fields: Fields) -> Rejection:
+    tenant, given = (entry.message.tenant, entry.message.id) if isinstance(entry, Send) else (entry.tenant, entry.id)
+    detail = f"the store could not take this entry ({error.splitlines()[0][:200]}); redrive it when that is mended"
+    return Rejection("internal", detail, entry.entry_id, tenant, given, fields)

@@ -1,0 +1,258 @@
+"""What the differential test or the reading for it found in the scripts: each the shortest story that shows it."""
+
+import pytest
+from redis.asyncio import Redis
+
+from smsd.core.outcome import Found, Look
+from smsd.store import keys
+from smsd.store.shard import ReceiptFor
+from tests.support.world import (
+    HOUR,
+    SECOND,
+    World,
+    accepted,
+    back,
+    clear,
+    fail,
+    limits,
+    resend,
+    retry,
+    unknown,
+)
+
+
+@pytest.fixture
+async def world(redis: Redis) -> World:
+    """An empty shard with the usual settings in force."""
+    made = World(redis)
+    await made.put()
+    return made
+
+
+async def in_doubt_then_again(world: World, id_: str = "a1"):
+    """A message whose first attempt is in doubt, leased once more by policy: both leases."""
+    await world.send("acme", id_)
+    [first] = await world.take()
+    await world.settle(unknown(first, world.now))
+    await world.settle(resend(first))
+    [second] = await world.take()
+    return first, second
+
+
+# ---- Attempts known to have been taken -------------------------------------------------------------------------------
+
+
+async def test_a_give_back_of_a_resend_whose_first_attempt_was_taken_sends_nothing_more(world: World) -> None:
+    """When the late answer to the first attempt was yes, the resend that is given back is not needed any more."""
+    first, second = await in_doubt_then_again(world)
+    assert await world.settle(accepted(first, "SM-1")) == ["late"]
+    assert await world.settle(back(second)) == ["submitted"]
+    assert await world.take() == []
+
+
+async def test_a_late_yes_to_the_first_attempt_ends_a_resend_that_was_throttled(world: World) -> None:
+    """A resend that waits after a throttle is withdrawn when the first attempt turns out to have been taken."""
+    first, second = await in_doubt_then_again(world)
+    await world.settle(retry(second, world.now + SECOND, counted=0))
+    assert await world.settle(accepted(first, "SM-1")) == ["submitted"]
+    world.pass_time(2 * SECOND)
+    assert await world.take() == []
+
+
+async def test_a_repeated_give_back_says_nothing_of_a_later_lease(world: World) -> None:
+    """Attempt numbers are used again after a give-back, so that only the fence tells whose attempt is unknown."""
+    await world.send("acme", "a1")
+    [first] = await world.take()
+    await world.settle(back(first))
+    [second] = await world.take()
+    assert second.attempt == first.attempt
+    world.pass_time(14 * SECOND)
+    await world.sweep()
+    assert await world.settle(back(first)) == ["late"]
+    record = await world.shard.record("acme/a1")
+    assert record is not None
+    assert record.state == "unknown"
+
+
+# ---- Events ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_withdrawn_resend_that_was_not_taken_tells_that_it_is_held(world: World) -> None:
+    """The change from queued to unknown is told when a cancelled resend was not taken, but the first may have been."""
+    _, second = await in_doubt_then_again(world)
+    assert await world.cancel("acme", "a1") == "leaving"
+    assert await world.settle(retry(second, world.now)) == ["unknown"]
+    assert (await world.last("acme/a1"))["state"] == "unknown"
+
+
+async def test_a_repeated_refusal_of_a_resend_tells_nothing_twice(world: World) -> None:
+    """A settle whose reply was lost changes nothing when it comes again: the held message has no second event."""
+    _, second = await in_doubt_then_again(world)
+    assert await world.settle(fail(second)) == ["unknown"]
+    told = await world.states("acme/a1")
+    await world.settle(fail(second))
+    assert await world.states("acme/a1") == told
+
+
+# ---- Receipts --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_repeated_receipt_does_not_push_the_true_one_out(world: World) -> None:
+    """While a message is leased the same receipt is parked once, and one that says more still finds room."""
+    await world.send("acme", "a1")
+    [leased] = await world.take()
+    assert await world.receipt(leased, "sent") == "parked"
+    for _ in range(4):
+        assert await world.receipt(leased, "sent") == "repeated"
+    assert await world.receipt(leased, "delivered") == "parked"
+    assert await world.accept(leased) == "delivered"
+
+
+async def test_a_repeated_receipt_that_changes_nothing_does_not_grow_the_history(world: World) -> None:
+    """The same `sent` told again is counted as repeated and leaves the record as it was."""
+    await world.send("acme", "a1")
+    [leased] = await world.take()
+    await world.accept(leased)
+    assert await world.receipt(leased, "sent", raw="sent") == "noted"
+    before = await world.shard.record("acme/a1")
+    assert await world.receipt(leased, "sent", raw="sent") == "repeated"
+    assert await world.shard.record("acme/a1") == before
+
+
+async def test_a_receipt_finds_the_id_that_an_earlier_one_of_its_batch_brought(world: World) -> None:
+    """Receipts of one call count in their order: the second is found by the id that the first one told."""
+    await world.send("acme", "a1")
+    [leased] = await world.take()
+    await world.settle(unknown(leased, world.now))
+    both = [
+        ReceiptFor("acme/a1", 1, "main", "SM-1", "sent"),
+        ReceiptFor("", 0, "main", "SM-1", "delivered"),
+    ]
+    assert await world.shard.receipts(both) == ["noted", "delivered"]
+
+
+async def test_a_second_id_of_an_attempt_goes_with_its_record(world: World) -> None:
+    """Each provider id that leads to a message is forgotten when its record is."""
+    await world.send("acme", "a1")
+    [leased] = await world.take()
+    await world.accept(leased, "SM-1")
+    await world.receipt(leased, "delivered", provider_id="SM-2")
+    world.pass_time(73 * HOUR)
+    assert (await world.sweep()).purged == 1
+    assert await world.client.hlen(keys.key(0, "ref")) == 0
+
+
+async def test_an_id_that_another_provider_told_goes_with_its_record_too(world: World) -> None:
+    """An id is kept with the provider that told it, so that it can be found and forgotten."""
+    await world.send("acme", "a1")
+    [leased] = await world.take()
+    await world.settle(unknown(leased, world.now))
+    await world.shard.receipts([ReceiptFor("acme/a1", 1, "spare", "", "sent")])
+    await world.shard.receipts([ReceiptFor("acme/a1", 1, "main", "SM-1", "delivered")])
+    world.pass_time(73 * HOUR)
+    assert (await world.sweep()).purged == 1
+    assert await world.client.hlen(keys.key(0, "ref")) == 0
+
+
+# ---- Waiting ---------------------------------------------------------------------------------------------------------
+
+
+async def test_paused_lanes_do_not_use_up_the_wakes_of_a_limit(world: World) -> None:
+    """When the first who wait at a limit are paused, the next who is not wakes in the same pass."""
+    await world.put(s__Shared=limits("1/s"))
+    for tenant in ("t1", "t2", "t3", "t4"):
+        await world.send(tenant, "m", sender="Shared")
+    assert [m.message.tenant for m in await world.take()] == ["t1"]
+    await world.shard.pause("t:t2")
+    await world.shard.pause("t:t3")
+    world.pass_time(SECOND + 20_000)
+    assert [m.message.tenant for m in await world.take()] == ["t4"]
+
+
+async def test_a_resumed_tenant_is_not_behind_those_that_stay_paused(world: World) -> None:
+    """However many marks are set, lanes whose mark was lifted are ready again after a few sweeps."""
+    for i in range(30):
+        await world.send(f"t{i:02}", "m")
+        await world.shard.pause(f"t:t{i:02}")
+    assert await world.take(100) == []
+    await world.shard.resume("t:t29")
+    for _ in range(5):
+        await world.sweep()
+    assert [m.message.tenant for m in await world.take(100)] == ["t29"]
+
+
+async def test_a_due_message_of_a_class_that_is_gone_expires(world: World) -> None:
+    """A message that waits for its time ends at its deadline also when the config does not name its class any more."""
+    await world.send("acme", "a1", "marketing", not_before=world.now + HOUR)
+    await world.put(classes=[["reminder", 8, 1000, 48 * HOUR]])
+    world.pass_time(13 * HOUR)
+    await world.sweep()
+    assert (await world.last("acme/a1"))["state"] == "expired"
+
+
+# ---- Limits ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_period_that_comes_back_gives_no_second_burst(world: World) -> None:
+    """When a limit's period is changed and changed back, what left under the other one still counts."""
+    for i in range(20):
+        await world.send("acme", f"m{i}")
+    await world.limit("acme", "5/s burst 5")
+    assert len(await world.take(20)) == 5
+    world.pass_time(2 * SECOND)
+    await world.limit("acme", "5/2s burst 5")
+    assert await world.take(20) == []
+    world.pass_time(12 * SECOND)
+    assert len(await world.take(20)) == 5
+    await world.limit("acme", "5/s burst 5")
+    assert await world.take(20) == []
+
+
+async def test_a_give_back_takes_nothing_from_a_limit_that_came_after_its_lease(world: World) -> None:
+    """A charge that a counted limit never saw is not refunded to it, so that no more than N leave."""
+    for i in range(9):
+        await world.send("acme", f"m{i}")
+    before = await world.take(3)
+    world.pass_time(1000)
+    await world.limit("acme", "4/90s")
+    assert len(await world.take(9)) == 4
+    await world.settle(*(back(leased) for leased in before))
+    assert await world.take(9) == []
+
+
+@pytest.mark.parametrize("swept", [False, True])
+async def test_what_a_sweep_forgets_of_a_limit_changes_nothing(world: World, swept: bool) -> None:
+    """A limit under which nothing left for longer than its period starts full after a change, swept or not."""
+    await world.limit("acme", "5/s burst 1")
+    await world.send("acme", "first")
+    assert len(await world.take()) == 1
+    world.pass_time(HOUR)
+    if swept:
+        await world.sweep()
+    await world.limit("acme", "5/s burst 3")
+    for i in range(5):
+        await world.send("acme", f"m{i}")
+    assert len(await world.take()) == 3
+
+
+# ---- Leaks -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_last_requests_of_processes_that_are_gone_are_forgotten(world: World) -> None:
+    """After all that a process leased has been settled, sweeps leave nothing of its name behind."""
+    await world.send("acme", "a1")
+    [leased] = await world.take(process="host-1-abc")
+    await world.accept(leased)
+    await world.sweep()
+    assert await world.client.hgetall(keys.key(0, "batch")) == {}
+
+
+async def test_a_late_look_up_that_found_the_message_keeps_its_id(world: World) -> None:
+    """A look-up that found it after another one had cleared it still says that it was taken: nothing is sent again."""
+    await world.send("acme", "a1")
+    [leased] = await world.take()
+    await world.settle(unknown(leased, world.now))
+    await world.settle(Look("acme/a1", 0, "look", 1, "main", world.now, 1, 0))
+    await world.settle(clear(leased))
+    assert await world.settle(Found("acme/a1", 0, "found", 1, "main", "SM-1", ())) == ["submitted"]
+    assert await world.take() == []
