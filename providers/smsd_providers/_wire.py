@@ -1,0 +1,113 @@
+"""What the HTTP providers share: reading JSON that may be anything, and what a bare HTTP status means.
+
+Never does IO and never raises on what a vendor sent: a value that is not there, or not what was expected, reads as None
+or "".
+"""
+
+import base64
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import cast
+
+import msgspec
+
+from smsd.provider import Accepted, Answer, HttpResponse, Refused, Throttled, Unknown, Unusable
+
+STATUSES: dict[int, Answer] = {
+    401: Unusable("the credentials were refused", "process"),
+    402: Unusable("the account has no funds", "account"),
+    403: Unusable("the account may not do this", "account"),
+    404: Unusable("there is no such account or URL", "account"),
+    407: Unusable("a proxy on the way wants credentials", "process"),
+    408: Unknown(),
+    409: Unknown(),
+    425: Unknown(),
+    429: Throttled(),
+}
+"""What a status means where the vendor's table does not say otherwise (RFC 9110 §15). None of them is Accepted."""
+
+DETAIL_MAX = 200
+_NUMBER = re.compile(r"[+(]{0,2}\d(?:[ ().-]{0,2}\d){6,}")
+
+
+def basic(user: str, password: str) -> str:
+    """The value of an Authorization header for Basic authentication (RFC 7617)."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def decode(body: bytes) -> object:
+    """The JSON document in `body`, or None where there is none."""
+    try:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
+        return None
+
+
+def pick(document: object, pointer: str) -> object:
+    """What an RFC 6901 JSON pointer ("" is the whole document) finds in `document`, or None."""
+    for token in pointer.split("/")[1:]:
+        key = token.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, dict):
+            document = cast("dict[str, object]", document).get(key)
+        elif isinstance(document, list) and key.isascii() and key.isdecimal() and len(key) < 10:
+            items = cast("list[object]", document)
+            document = items[int(key)] if int(key) < len(items) else None
+        else:
+            return None
+    return document
+
+
+def scalar(value: object) -> str:
+    """A JSON string or number as text; anything else is ""."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def count(text: str) -> int:
+    """A small whole number, such as of segments; 0 for anything else."""
+    return int(text) if re.fullmatch("[0-9]{1,3}", text) else 0
+
+
+def said(text: str) -> str:
+    """A vendor's own words, fit for an event: short, and without the phone numbers that vendors like to repeat."""
+    return _NUMBER.sub("***", text)[:DETAIL_MAX]
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a Retry-After header (RFC 9110 §10.2.3); a date counts from the answer's own Date."""
+    value = headers.get("retry-after", "").strip()
+    if value.replace(".", "", 1).isascii() and value.replace(".", "", 1).isdecimal() and len(value) < 10:
+        return float(value)
+    try:
+        wait: timedelta = _date(value) - _date(headers.get("date", ""))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, wait.total_seconds())
+
+
+def _date(value: str) -> datetime:
+    return parsedate_to_datetime(value)
+
+
+def by_status(response: HttpResponse, code: str = "", detail: str = "") -> Answer:
+    """What an answer means of which only the HTTP status is understood. Never Accepted; a clear 4xx is "unlisted"."""
+    means = STATUSES.get(response.status)
+    if means is None:
+        means = Refused("unlisted") if 400 <= response.status < 500 else Unknown()
+    return filled(means, response, code or str(response.status), detail)
+
+
+def filled(means: Answer, response: HttpResponse, code: str, detail: str) -> Answer:
+    """A table's answer with what this response said. An Accepted cannot come from a table: it needs an id."""
+    match means:
+        case Accepted():
+            return Unknown(code, detail)
+        case Throttled():
+            return Throttled(retry_after_s(response.headers), code, detail)
+        case Unusable():
+            return Unusable(f"{means.reason}: {detail}" if detail else means.reason, means.scope, code)
+        case _:
+            return msgspec.structs.replace(means, code=code, detail=detail)

@@ -1,0 +1,366 @@
+"""Twilio: held to the contract by the kit, to the vendor by its own SDK, and to the vendor's documents by vectors."""
+
+import base64
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+import pytest
+from twilio.http import HttpClient
+from twilio.http.response import Response
+from twilio.request_validator import RequestValidator
+from twilio.rest import Client
+
+from smsd.message import Message
+from smsd.provider import (
+    Attempt,
+    BadCallback,
+    BadSignature,
+    Callback,
+    Found,
+    HttpRequest,
+    HttpResponse,
+    More,
+    ReceiptStatus,
+    Refused,
+)
+from smsd.secret import Secret
+from smsd.testing.conformance import Check, Outcome, checks
+from smsd_providers.twilio import CODES, STATUSES, Twilio, TwilioOptions
+
+VECTORS = Path(__file__).parent / "vectors" / "twilio.json"
+SID = "AC" + "f" * 32
+TOKEN = "12345678901234567890123456789012"
+ENV = {"SID": SID, "TOKEN": TOKEN, "OLD": "old-token", "KEY": "SK" + "e" * 32, "KEY_SECRET": "key-secret"}
+CALLBACK = "https://sms.example.com/webhooks/main/status?ref=1.acme%2Fm1"
+
+
+def secret(name: str) -> Secret:
+    return Secret(f"env:{name}", env=ENV)
+
+
+def twilio(**options: object) -> Twilio:
+    told: dict[str, object] = {"account_sid": secret("SID"), "auth_token": (secret("TOKEN"),), **options}
+    return Twilio("main", TwilioOptions(**told))  # pyright: ignore[reportArgumentType]
+
+
+def attempt(body: str = "Hello", sender: str = "+15017122661", valid_s: int = 0, callback: str = CALLBACK) -> Attempt:
+    message = Message("acme", "m1", "+15558675310", sender, body, "reminder", "default", "GSM-7", 1, "US")
+    return Attempt(message, "1.acme/m1", callback, "", 1_795_496_500_000_000, valid_s)
+
+
+def sign(callback: Callback) -> Callback:
+    """As Twilio would: the form's fields, or the body's hash in the URL (docs/usage/security)."""
+    url, fields = callback.url, dict(parse_qsl(callback.body.decode(), keep_blank_values=True))
+    if "json" in callback.headers.get("content-type", ""):
+        url += f"{'&' if '?' in url else '?'}bodySHA256={sha256(callback.body).hexdigest()}"
+        fields = {}
+    signature = RequestValidator(TOKEN).compute_signature(url, fields)
+    headers = {**callback.headers, "x-twilio-signature": signature}
+    return msgspec.structs.replace(callback, url=url, headers=headers)
+
+
+def posted(fields: Mapping[str, str], url: str = CALLBACK) -> Callback:
+    body = "&".join(f"{name}={value.replace('+', '%2B')}" for name, value in fields.items())
+    return sign(Callback("POST", url, {"content-type": "application/x-www-form-urlencoded"}, body.encode()))
+
+
+@pytest.mark.parametrize("check", checks(Twilio, VECTORS, sign), ids=str)
+def test_conforms(check: Check) -> None:
+    """Twilio keeps the contract."""
+    result = check.run()
+    assert result.outcome is not Outcome.FAILED, result.detail
+
+
+def test_nothing_is_left_unchecked() -> None:
+    """The kit skips only what Twilio does not have: an idempotency key."""
+    skipped = [check.name for check in checks(Twilio, VECTORS, sign) if check.run().outcome is Outcome.SKIPPED]
+    assert skipped == ["idempotency"]
+
+
+# ---- The vendor's own SDK is the oracle ------------------------------------------------------------------------------
+
+
+class Recorder(HttpClient):
+    """Stands for the network: keeps what the SDK would have sent."""
+
+    def __init__(self, answer: dict[str, object]) -> None:
+        super().__init__(None, False, None)  # pyright: ignore[reportArgumentType]
+        self.answer = answer
+        self.told: tuple[str, str, dict[str, str], dict[str, str], tuple[str, str]] | None = None
+
+    def request(
+        self, method, uri, params=None, data=None, headers=None, auth=None, timeout=None, allow_redirects=False
+    ):  # type: ignore[no-untyped-def]
+        self.told = (method, uri, params or {}, data or {}, auth)  # pyright: ignore[reportAttributeAccessIssue]
+        return Response(201 if method == "POST" else 200, msgspec.json.encode(self.answer).decode())
+
+
+def ours(request: HttpRequest) -> tuple[str, str, dict[str, str], dict[str, str], tuple[str, ...]]:
+    """Our request in the recorder's terms."""
+    parts = urlsplit(request.url)
+    credentials = base64.b64decode(dict(request.headers)["Authorization"].removeprefix("Basic ")).decode()
+    return (
+        request.method,
+        f"{parts.scheme}://{parts.netloc}{parts.path}",
+        dict(parse_qsl(parts.query)),
+        dict(parse_qsl(request.body.decode())),
+        tuple(credentials.split(":")),
+    )
+
+
+@pytest.mark.parametrize("body", ["Hello!", "€[]{}~^|\\ " * 20, "Grüße & 👍🏽 = 100 %", "a\r\nb\tc", "x" * 1600])
+def test_sends_what_the_sdk_sends(body: str) -> None:
+    """Method, URL, form and credentials are those of the vendor's SDK."""
+    recorder = Recorder({"sid": "SM1"})
+    Client(SID, TOKEN, http_client=recorder).messages.create(
+        to="+15558675310",
+        from_="+15017122661",
+        body=body,
+        status_callback=CALLBACK + "#rc=5&rp=all",
+        validity_period=600,
+    )
+    assert recorder.told is not None
+    method, url, params, data, auth = recorder.told
+    form = {name: str(value) for name, value in data.items()}
+    assert ours(twilio().submit(attempt(body, valid_s=600))) == (method, url, params, form, auth)
+
+
+def test_sends_by_a_messaging_service_as_the_sdk_does() -> None:
+    """With a messaging service and no sender the vendor chooses one; an API key takes the token's place."""
+    recorder = Recorder({"sid": "SM1"})
+    client = Client(ENV["KEY"], ENV["KEY_SECRET"], SID, http_client=recorder)
+    client.messages.create(to="+15558675310", messaging_service_sid="MG" + "a" * 32, body="Hello")
+    provider = twilio(messaging_service_sid="MG" + "a" * 32, api_key=secret("KEY"), api_secret=secret("KEY_SECRET"))
+    assert ours(provider.submit(attempt(sender="", callback=""))) == recorder.told
+
+
+def test_lists_what_the_sdk_lists() -> None:
+    """The look-up is the SDK's listing by number, sender and day."""
+    recorder = Recorder({"messages": []})
+    Client(SID, TOKEN, http_client=recorder).messages.page(
+        to="+15558675310",
+        from_="+15017122661",
+        date_sent_after="2026-11-24",  # pyright: ignore[reportArgumentType]
+        page_size=1000,
+    )
+    assert recorder.told is not None
+    method, url, params, data, auth = recorder.told
+    told = {name: str(value) for name, value in params.items() if value is not None}
+    assert ours(twilio().look_up(attempt())) == (method, url, told, data, auth)
+
+
+# ---- Requests --------------------------------------------------------------------------------------------------------
+
+
+def form_of(provider: Twilio, one: Attempt) -> dict[str, str]:
+    return dict(parse_qsl(provider.submit(one).body.decode()))
+
+
+@pytest.mark.parametrize(("valid_s", "told"), [(0, None), (1, "1"), (36_000, "36000"), (90_000, "36000"), (-5, None)])
+def test_validity_stays_in_the_vendors_bounds(valid_s: int, told: str | None) -> None:
+    """ValidityPeriod is 1 to 36,000 seconds, and is not told where there is no deadline."""
+    assert form_of(twilio(), attempt(valid_s=valid_s)).get("ValidityPeriod") == told
+
+
+def test_callback_overrides_can_be_left_out() -> None:
+    """The fragment that asks for more retries is an option."""
+    assert form_of(twilio(), attempt())["StatusCallback"] == CALLBACK + "#rc=5&rp=all"
+    assert form_of(twilio(callback_overrides=""), attempt())["StatusCallback"] == CALLBACK
+    assert "StatusCallback" not in form_of(twilio(), attempt(callback=""))
+
+
+def test_a_sender_goes_along_with_a_messaging_service() -> None:
+    """A message's own sender is told beside the service, which then uses that one of its pool."""
+    told = form_of(twilio(messaging_service_sid="MG" + "a" * 32), attempt())
+    assert (told["MessagingServiceSid"], told["From"]) == ("MG" + "a" * 32, "+15017122661")
+
+
+def test_base_url_may_end_in_a_slash() -> None:
+    """A last slash in base_url is not doubled."""
+    request = twilio(base_url="http://127.0.0.1:8778/").submit(attempt())
+    assert request.url == f"http://127.0.0.1:8778/2010-04-01/Accounts/{SID}/Messages.json"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"auth_token": ()}, "auth_token: "),
+        ({"api_key": secret("KEY")}, "api_key: "),
+        ({"api_secret": secret("KEY_SECRET")}, "api_key: "),
+        ({"messaging_service_sid": "MG1"}, "messaging_service_sid: "),
+        ({"base_url": "api.twilio.com"}, "base_url: "),
+        ({"base_url": "ftp://api.twilio.com"}, "base_url: "),
+        ({"base_url": "https://api.twilio.com?x=1"}, "base_url: "),
+        ({"account_sid": secret("TOKEN")}, "main: account_sid "),
+    ],
+)
+def test_mistakes_in_options_are_named(options: dict[str, object], sentence: str) -> None:
+    """A mistake in the options is a sentence that begins with the key."""
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        twilio(**options)
+
+
+def test_secrets_are_all_told() -> None:
+    """Tokens, the API secret and what Basic makes of it are known as secrets; the account's SID is none."""
+    provider = twilio(
+        auth_token=(secret("TOKEN"), secret("OLD")), api_key=secret("KEY"), api_secret=secret("KEY_SECRET")
+    )
+    basic = base64.b64encode(f"{ENV['KEY']}:key-secret".encode()).decode()
+    assert provider.secrets() == {TOKEN, "old-token", "key-secret", basic}
+    assert repr(provider) == "Twilio('main')"
+
+
+# ---- Tables ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_code_means_one_thing() -> None:
+    """No code stands in two rows of the table, and each row's reason is known."""
+    source = Path(__file__).parents[2] / "providers" / "smsd_providers" / "twilio.py"
+    text = source.read_text().partition("CODES: dict")[2].partition("for code in codes")[0]
+    listed = [word.strip("(),") for word in text.split() if word.strip("(),").isdecimal()]
+    assert sorted(listed) == sorted(CODES)
+    assert {means.reason for means in CODES.values() if isinstance(means, Refused)} <= {
+        *("refused", "bad_number", "opted_out", "blocked", "filtered", "sender", "content", "funds", "config")
+    }
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_a_code_in_a_server_error_is_unknown(code: str) -> None:
+    """A 5xx may come after the message was taken, whatever its code says."""
+    answer = twilio().answer(HttpResponse(500, {}, f'{{"code":{code}}}'.encode()))
+    assert msgspec.to_builtins(answer)["type"] == "unknown"
+
+
+@pytest.mark.parametrize(("word", "status"), STATUSES.items())
+def test_every_status_is_read(word: str, status: ReceiptStatus) -> None:
+    """Each of the vendor's words for an outbound message has a place in the normal form."""
+    (receipt,) = twilio().receipts(posted({"MessageSid": "SM1", "MessageStatus": word}))
+    assert (receipt.status, receipt.raw_status, receipt.reference) == (status, word, "1.acme/m1")
+
+
+# ---- Callbacks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"MessageStatus": "delivered"}, "MessageSid"),
+        ({"MessageSid": "SM1"}, "MessageStatus"),
+        ({"MessageSid": "SM1", "MessageStatus": "teleported"}, "MessageStatus is one of"),
+        ({"MessageSid": "SM1", "MessageStatus": "delivered", "AccountSid": "AC" + "0" * 32}, "AccountSid"),
+    ],
+)
+def test_a_genuine_callback_may_be_unreadable(fields: dict[str, str], sentence: str) -> None:
+    """What Twilio signed and we cannot read is a BadCallback that says what was expected."""
+    with pytest.raises(BadCallback, match=sentence):
+        twilio().receipts(posted(fields))
+
+
+def test_the_life_of_an_inbound_text_is_no_receipt() -> None:
+    """A status callback about a text that came in is authentic and tells nothing."""
+    assert twilio().receipts(posted({"SmsSid": "SM1", "SmsStatus": "received"})) == []
+
+
+def test_an_inbound_text_needs_its_sender() -> None:
+    """A text without sender or body is a BadCallback."""
+    with pytest.raises(BadCallback, match="From"):
+        twilio().inbound(posted({"MessageSid": "SM1", "Body": "x"}))
+
+
+def test_an_empty_text_is_a_text() -> None:
+    """A picture comes with an empty body."""
+    (text,) = twilio().inbound(posted({"MessageSid": "MM1", "From": "+15558675310", "To": "70100", "Body": ""}))
+    assert (text.provider_id, text.sender, text.to, text.body, text.parts) == ("MM1", "+15558675310", "70100", "", 1)
+
+
+@pytest.mark.parametrize("tokens", [("TOKEN", "OLD"), ("OLD", "TOKEN")])
+def test_every_token_verifies(tokens: tuple[str, ...]) -> None:
+    """While a token is rotated, callbacks signed with either are genuine, and requests use the first."""
+    provider = twilio(auth_token=tuple(secret(name) for name in tokens))
+    assert provider.receipts(posted({"MessageSid": "SM1", "MessageStatus": "sent"}))
+    assert ours(provider.submit(attempt()))[4] == (SID, ENV[tokens[0]])
+
+
+@pytest.mark.parametrize(
+    ("signed", "told"),
+    [
+        ("https://sms.example.com/s", "https://sms.example.com:443/s"),
+        ("https://sms.example.com:443/s", "https://sms.example.com/s"),
+        ("http://sms.example.com:80/s", "http://sms.example.com/s"),
+    ],
+)
+def test_the_port_may_be_missing(signed: str, told: str) -> None:
+    """Twilio signs with or without the scheme's own port; either is genuine."""
+    callback = posted({"MessageSid": "SM1", "MessageStatus": "sent"}, signed)
+    assert twilio().receipts(msgspec.structs.replace(callback, url=told))
+
+
+def test_a_repeated_field_is_signed_once() -> None:
+    """Values that come twice are signed sorted and without repeats, as the vendor does."""
+    body = b"MessageSid=SM1&MessageStatus=sent&Tag=b&Tag=a&Tag=b"
+    validator = RequestValidator(TOKEN)
+    text = CALLBACK + "MessageSidSM1MessageStatussentTagaTagb"
+    signature = validator.compute_signature(text, {})
+    headers = {"content-type": "application/x-www-form-urlencoded", "x-twilio-signature": signature}
+    assert twilio().receipts(Callback("POST", CALLBACK, headers, body))
+
+
+def test_a_json_body_is_signed_by_its_hash() -> None:
+    """Without bodySHA256 a signature over the URL says nothing about a JSON body."""
+    body = b'{"MessageSid":"SM1","MessageStatus":"delivered"}'
+    headers = {"content-type": "application/json"}
+    genuine = sign(Callback("POST", CALLBACK, headers, body))
+    assert twilio().receipts(genuine)[0].status is ReceiptStatus.DELIVERED
+    bare = RequestValidator(TOKEN).compute_signature(CALLBACK, {})
+    with pytest.raises(BadSignature):
+        twilio().receipts(Callback("POST", CALLBACK, headers | {"x-twilio-signature": bare}, body))
+
+
+def test_too_many_fields_are_forged() -> None:
+    """A form with more fields than Twilio ever sends is refused before it costs anything."""
+    with pytest.raises(BadSignature):
+        twilio().receipts(Callback("POST", CALLBACK, {"x-twilio-signature": "x"}, b"a=1&" * 1000))
+
+
+# ---- Look-up ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_day_before_counts_near_midnight() -> None:
+    """A lease just after midnight may find a message of the day before: clocks differ."""
+    late = msgspec.structs.replace(attempt(), leased_us=1_795_478_400_000_000 + 60_000_000)  # 00:01 on 24 November
+    assert dict(parse_qsl(urlsplit(twilio().look_up(late).url).query))["DateSent>"] == "2026-11-23"
+
+
+def test_the_listing_goes_on_with_our_credentials() -> None:
+    """The next page is asked of the same host and resource, authenticated as before."""
+    path = f"/2010-04-01/Accounts/{SID}/Messages.json?Page=1&PageToken=PASM1"
+    answer = msgspec.json.encode({"messages": [], "next_page_uri": path})
+    more = twilio().found(attempt(), HttpResponse(200, {}, answer))
+    assert isinstance(more, More)
+    assert more.request == msgspec.structs.replace(twilio().look_up(attempt()), url="https://api.twilio.com" + path)
+
+
+def test_a_found_message_tells_how_it_stands() -> None:
+    """A candidate carries the status and the reason that the listing knows."""
+    item = {
+        "sid": "SM" + "a" * 32,
+        "to": "+15558675310",
+        "from": "+15017122661",
+        "body": "Hello",
+        "direction": "outbound-api",
+        "date_created": "Tue, 24 Nov 2026 05:01:45 +0000",
+        "status": "failed",
+        "error_code": 30007,
+    }
+    found = twilio().found(attempt(), HttpResponse(200, {}, msgspec.json.encode({"messages": [item]})))
+    assert isinstance(found, Found)
+    (candidate,) = found.candidates
+    assert (candidate.provider_id, candidate.status, candidate.reason, candidate.error_code) == (
+        "SM" + "a" * 32,
+        ReceiptStatus.UNDELIVERED,
+        "filtered",
+        "30007",
+    )
