@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
@@ -54,5 +55,4 @@ class Scripts:
             return await self._call("EVAL", source(verb), *words)
 
     async def _call(self, *words: bytes | str | int) -> object:
-        reply: object = await self._client.execute_command(*words)  # pyright: ignore
-        return reply
+        return cast("object", await self._client.execute_command(*words))  # pyright: ignore[reportUnknownMemberType]
