@@ -8,10 +8,12 @@ Never does IO, never decides. Sources, all as of 2026-11-23:
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
+from hmac import compare_digest, digest
 from typing import ClassVar, Protocol, cast
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -167,6 +169,7 @@ class Dialect:
         self._validators: tuple[_Validator, ...] = tuple(
             cast("_Validator", RequestValidator(token)) for token in tokens
         )
+        self._tokens = tuple(token.encode() for token in tokens)
         self._secrets = frozenset({password, *tokens, self._authorization.removeprefix("Basic ")})
         self._service = service
         self._fragment = f"#{overrides}" if overrides else ""
@@ -189,9 +192,8 @@ class Dialect:
             "StatusCallback": attempt.callback_url and attempt.callback_url + self._fragment,
             "ValidityPeriod": str(min(attempt.valid_s, VALIDITY_MAX_S)) if attempt.valid_s > 0 else "",
         }
-        body = urlencode({name: value for name, value in fields.items() if value})
         content = ("Content-Type", "application/x-www-form-urlencoded")
-        return HttpRequest("POST", self._base_url + self._path, (*self._headers, content), body.encode())
+        return HttpRequest("POST", self._base_url + self._path, (*self._headers, content), _wire.form(fields).encode())
 
     @property
     def _headers(self) -> tuple[tuple[str, str], ...]:
@@ -227,7 +229,10 @@ class Dialect:
             return []
         if word not in STATUSES:
             raise BadCallback(f"MessageStatus is one of {', '.join(STATUSES)}")
-        reference = parse_qs(urlsplit(callback.url).query).get("ref", [""])[0]
+        try:
+            reference = parse_qs(urlsplit(callback.url).query).get("ref", [""])[0]
+        except ValueError as error:
+            raise BadCallback("the callback's URL cannot be read") from error
         return [_receipt(sid, word, fields.get("ErrorCode", ""), fields.get("To", ""), reference)]
 
     def inbound(self, callback: Callback) -> list[Inbound]:
@@ -237,13 +242,25 @@ class Dialect:
             raise BadCallback("a text has MessageSid, From and Body")
         return [Inbound(sid, sender, to, fields["Body"], max(1, _wire.count(fields.get("NumSegments", ""))))]
 
+    def _usual(self, url: str, signed: "_Form", signature: str) -> bool:
+        """Whether the signature is the plain one over this very URL; a fourth of what the validator costs, which
+        judges all that this does not recognise (other spellings of the port, repeated fields).
+        """
+        text = url + "".join([name + values[0] for name, values in sorted(signed.items())])
+        told = signature.encode("utf-8", "replace")
+        return any(
+            compare_digest(b64encode(digest(token, text.encode(), "sha1")), told) for token in self._tokens
+        ) and all(len(values) == 1 for values in signed.values())
+
     def _authentic(self, callback: Callback) -> dict[str, str]:
         """The callback's fields once its signature holds, by whichever token; else BadSignature."""
         signature = callback.headers.get("x-twilio-signature", "")
         is_json = "json" in callback.headers.get("content-type", "")
         try:
             signed = _json_hash(callback) if is_json else _form(callback.body)
-            genuine = any(v.validate(callback.url, signed, signature) for v in self._validators)
+            genuine = self._usual(callback.url, signed, signature) or any(
+                v.validate(callback.url, signed, signature) for v in self._validators
+            )
         except ValueError as error:  # a URL or a form that cannot be read was not signed by Twilio
             raise BadSignature from error
         if not signature or not genuine:

@@ -1,5 +1,7 @@
 """Reading what vendors send: values that are not there, numbers in their words, and what bare statuses mean."""
 
+from urllib.parse import urlencode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,3 +150,14 @@ def test_an_id_does_not_come_from_a_table() -> None:
 def test_basic_is_rfc_7617() -> None:
     """The header is the one of RFC 7617 §2."""
     assert _wire.basic("Aladdin", "open sesame") == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+
+
+STRANGE = ["plain", "a b&c=d+e%f", "Grüße 👍 €", "~tilde-dash_dot.", "\n\r\t\x00", "/?#[]@!$'()*,;:"]
+
+
+@pytest.mark.parametrize("text", STRANGE)
+def test_a_form_is_written_as_urllib_writes_it(text: str) -> None:
+    """Each value is escaped like urlencode's; a field without a value is left out."""
+    assert _wire.form({"Body": text, "Empty": "", "To": "+353861234567"}) == urlencode(
+        {"Body": text, "To": "+353861234567"}
+    )
