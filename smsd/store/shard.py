@@ -14,6 +14,7 @@ from redis.exceptions import ClusterDownError, MasterDownError, OutOfMemoryError
 from smsd.core.outcome import Outcome
 from smsd.message import Cancel, Entry, Leased, Message, Rejection, Send
 from smsd.store import keys
+from smsd.store.durable import DurableScripts
 from smsd.store.record import FLAG_DOUBLE, Record
 from smsd.store.record import decode as decode_record
 from smsd.store.scripts import Scripts
@@ -103,20 +104,25 @@ def lane_of(message: Message, bound: str = "") -> str:
 
 
 class Shard:
-    """One shard of the store. `now_us` 0 means the server's clock; tests set it to a virtual instant."""
+    """One shard of the store. `now_us` 0 means the server's clock; tests set it to a virtual instant.
 
-    def __init__(self, client: Redis, number: int = 0, *, clock_step_us: int = 5_000_000) -> None:
+    `strict`: a lease, which is the intent to send, is on the store's disk before it is returned.
+    """
+
+    def __init__(self, client: Redis, number: int = 0, *, clock_step_us: int = 5_000_000, strict: bool = False) -> None:
         self.client = client
         self.number = number
         self.now_us = 0
         self.clock_step_us = clock_step_us
         self._keys = keys.every(number)
         self._scripts = Scripts(client)
+        self._strict = DurableScripts(client) if strict else self._scripts
 
     async def _run(self, verb: str, *args: bytes | str | int, more_keys: Sequence[str] = ()) -> Any:
         clock = (self.now_us, int(time.time() * 1e6), self.clock_step_us)
+        scripts = self._strict if verb == "lease" else self._scripts
         try:
-            return await self._scripts.run(verb, [*self._keys, *more_keys], [*clock, *args])
+            return await scripts.run(verb, [*self._keys, *more_keys], [*clock, *args])
         except ResponseError as error:
             if str(error).startswith("CLOCK"):
                 raise ClockDiffers(str(error)) from None

@@ -1,0 +1,39 @@
+"""Strict durability: what a reply says is on disk, proved by a crash of a server that syncs once a second."""
+
+from collections.abc import Callable
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from smsd.store import keys
+from smsd.store.durable import DurableScripts
+from smsd.store.shard import Offer, Shard
+from tests.support.valkey import Valkey
+from tests.support.world import SECOND, World
+
+
+async def test_a_strict_lease_survives_a_crash_of_the_store(start_valkey: Callable[..., Valkey]) -> None:
+    """After kill -9 right behind the reply, the lease is there: the append-only file had it before we were told."""
+    server = start_valkey(appendonly=True, fsync="everysec")
+    client = Redis.from_url(server.url)
+    world = World(client)
+    await world.put()
+    await world.send("acme", "a1")
+    strict = Shard(client, clock_step_us=0, strict=True)
+    strict.now_us = world.now
+    lease = await strict.lease("default", [Offer("main", 1, 10)], n=5, request="r", process="p", span_us=13 * SECOND)
+    assert len(lease.messages) == 1
+    server.kill()
+    server.start()
+    await client.connection_pool.disconnect()
+    record = await world.shard.record("acme/a1")
+    assert record is not None
+    assert record.state == "leased"
+    await client.aclose()
+
+
+async def test_without_an_append_only_file_strict_calls_say_so(redis: Redis) -> None:
+    """A server that keeps no file cannot promise: the call fails with the server's own words."""
+    with pytest.raises(ResponseError, match="appendonly"):
+        await DurableScripts(redis).run("rewake", keys.every(0), ["0", "0", "0", "0"])
