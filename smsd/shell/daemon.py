@@ -1,0 +1,286 @@
+"""One worker process: start, run, drain, end. Makes the parts, keeps them running, and answers signals.
+
+Never touches a message: intake, sender, resolver, webhooks and sweeper do. A part that fails ends the process in an
+orderly way, with an exit code that makes its parent, or the service manager, start it anew.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+
+from redis.exceptions import RedisError
+from structlog.typing import FilteringBoundLogger
+
+from smsd.config import Config, ConfigErrors, load
+from smsd.secret import SecretError
+from smsd.shell import log as logs
+from smsd.shell.bell import Bell
+from smsd.shell.intake import Intake
+from smsd.shell.listeners import Listeners
+from smsd.shell.listening import PortTaken
+from smsd.shell.live import Live, agree, reload
+from smsd.shell.metrics import Metrics
+from smsd.shell.metrics_store import StoreGauges
+from smsd.shell.resolver import Resolver
+from smsd.shell.sender import Sender
+from smsd.shell.startup import EXIT_MISTAKE, EXIT_OK, EXIT_PART_FAILED, EXIT_STORE, Refused, Settings, prepare
+from smsd.shell.sweeper import Sweeper
+from smsd.shell.transport import Transport
+from smsd.shell.webhooks import Webhooks
+from smsd.store.connect import Store, StoreAway, StoreError, open_store
+from smsd.store.embedded import Embedded
+from smsd.store.shard import Shard
+
+PING_S = 1.0
+STOP_S = 3.0  # for a part to end by itself; a read of an inbox takes a second
+SAME_STOP_S = 0.5  # a terminal's ^C reaches the parent too, which then tells us again: that is no second signal
+
+
+class Worker:
+    """One process's parts. `run` is its whole life."""
+
+    def __init__(self, settings: Settings, config: Config, log: FilteringBoundLogger, url: str) -> None:
+        self._settings, self._config, self._log, self._url = settings, config, log, url
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._stopped_at = 0.0
+        self._parts: dict[asyncio.Task[None], str] = {}
+        self._reloading: asyncio.Task[None] | None = None
+
+    async def run(self) -> int:
+        """Until a signal, the parent's end, or the failure of a part. Returns the exit code. Raises Refused."""
+        async with contextlib.AsyncExitStack() as down:
+            self._watch_signals()
+            await self._start(down)
+            gc.collect()
+            gc.freeze()  # what was imported lives as long as the process: no collection need look at it again
+            code = await self._until_stopped()
+            await self._drain()
+        self._log.info("ended", code=code)
+        return code
+
+    def stop(self) -> None:
+        """The first time, drain; again, give back what has not left and end at once."""
+        if not self._stopping.is_set():
+            self._stopped_at = time.monotonic()
+            self._stopping.set()
+        elif time.monotonic() - self._stopped_at > SAME_STOP_S:
+            self._hurry.set()
+
+    # ---- Start -------------------------------------------------------------------------------------------------------
+
+    async def _start(self, down: contextlib.AsyncExitStack) -> None:
+        config = self._config
+        try:
+            store, facts = await open_store(self._url, shards=config.shards, classes=config.classes)
+        except StoreAway as error:
+            raise Refused(EXIT_STORE, [str(error)]) from None
+        except StoreError as error:
+            raise Refused(EXIT_MISTAKE, [str(error)]) from None
+        down.push_async_callback(store.aclose)
+        self.store = store
+        for warning in facts.warnings:
+            self._log.warning("store", detail=warning)
+        self.live = live = Live(config, [Shard(store.client, number) for number in range(config.shards)])
+        await self._agree()
+        metrics = Metrics()
+        self.transport = Transport()
+        await self.transport.start()
+        down.push_async_callback(self.transport.close)
+        self.webhooks = Webhooks(live, metrics, self._log)
+        self.sender = Sender(live, self.transport, metrics, self._log)
+        self.resolver = Resolver(live, self.transport, metrics, self._log)
+        self.intake = Intake(live, store.blocking, metrics, self.sender.nudge, self._log)
+        self.sweeper = Sweeper(live, self._log, dead_routes=self.sender.dead_routes)
+        self.bell = Bell(
+            live,
+            store.blocking,
+            on_ring=lambda route: self.sender.nudge(route or None),
+            on_config=self.sweeper.config_rung,
+            on_pause=self.sweeper.hurry,
+            log=self._log,
+        )
+        self.listeners = Listeners(
+            config,
+            ready=self._not_ready,
+            metrics=StoreGauges(live, metrics).scrape,
+            webhooks=self.webhooks.handle,
+            shared=self._settings.shared_ports,
+        )
+        try:
+            await self.listeners.start()
+        except PortTaken as error:
+            raise Refused(EXIT_MISTAKE, [str(error)]) from None
+        down.push_async_callback(self.listeners.close)
+        for part in ("bell", "sweeper", "sender", "resolver", "intake"):
+            self._begin(part, getattr(self, part).run())
+        self._log.info(
+            "ready", process=live.process, revision=live.revision, store=store.address, version=facts.version,
+            http=str(self.listeners.http), webhooks=str(self.listeners.webhooks),
+        )  # fmt: skip
+
+    async def _agree(self) -> None:
+        try:
+            step = await agree(self.live)
+        except ConfigErrors as errors:
+            said = [f"the store's config cannot be used here: {mistake}" for mistake in errors.mistakes]
+            raise Refused(EXIT_MISTAKE, said) from None
+        except (RedisError, OSError) as error:
+            raise Refused(EXIT_STORE, [f"the store went away: {error}"]) from None
+        if step == "superseded":
+            told = "this file was superseded: the store's config holds; smsd reload publishes the file on purpose"
+            self._log.warning("config_superseded", revision=self.live.revision, detail=told)
+        else:
+            self._log.info("config_in_force", revision=self.live.revision, how=step)
+
+    def _begin(self, part: str, work: Coroutine[object, object, None]) -> None:
+        self._parts[asyncio.create_task(work, name=part)] = part
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload_soon)
+        if self._settings.with_parent:
+            loop.add_reader(sys.stdin.fileno(), self._parent_spoke)
+
+    def _parent_spoke(self) -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            if not self._stopping.is_set():
+                self.stop()
+
+    # ---- Run ---------------------------------------------------------------------------------------------------------
+
+    async def _until_stopped(self) -> int:
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([stopping, *self._parts], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        code = EXIT_OK
+        for task in [task for task in self._parts if task.done()]:
+            self._log.error("part_ended", part=self._parts.pop(task), exc_info=task.exception())
+            code = EXIT_PART_FAILED
+        return code
+
+    async def _not_ready(self) -> str:
+        """Why, in a sentence; "" when ready. Providers do not count (contract.md §4)."""
+        if self._stopping.is_set():
+            return "draining"
+        if self.live.trouble:
+            return self.live.trouble
+        try:
+            async with asyncio.timeout(PING_S):
+                await _ping(self.store)
+        except (RedisError, OSError, TimeoutError) as error:
+            return f"the store does not answer: {error or 'too slow'}"
+        return ""
+
+    def reload_soon(self) -> None:
+        """SIGHUP: reads the file again. Two at once are one; while we start, the file has just been read."""
+        if self._parts and (self._reloading is None or self._reloading.done()):
+            self._reloading = asyncio.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        try:
+            local = await asyncio.to_thread(load, self._settings.config, os.environ)
+        except ConfigErrors as errors:
+            self._log.error("config_refused", kept=self.live.revision, mistakes="; ".join(map(str, errors.mistakes)))
+            return
+        before = self.live.local
+        if (local.store, local.http.listen, local.webhooks.listen) != (
+            before.store, before.http.listen, before.webhooks.listen,
+        ):  # fmt: skip
+            self._log.warning("config_restart", detail="[store] and addresses hold until a restart")
+        try:
+            step = await reload(self.live, local)
+        except (RedisError, OSError) as error:
+            self._log.error("config_refused", kept=self.live.revision, mistakes=f"the store does not answer: {error}")
+            return
+        self._log.info("config_in_force", revision=self.live.revision, how=step)
+
+    # ---- End ---------------------------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        """What has left is waited for, what has not is given back; receipts are taken until the end."""
+        budget_s = self.live.config.dispatch.drain_s
+        self._log.info("draining", budget_s=budget_s)
+        self.intake.stop()
+        await self._end({"resolver"})
+        draining = asyncio.create_task(self.sender.drain(budget_s))
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            self._log.warning("hurried", detail="leases of what has left run out by themselves")
+            self.transport.hold()
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
+            await self.sender.drain(0)
+        hurry.cancel()
+        self.bell.stop()
+        stopped = [task for task, part in self._parts.items() if part in ("intake", "bell")]
+        if stopped:
+            await asyncio.wait(stopped, timeout=STOP_S)
+        await self._end({"intake", "bell", "sender", "sweeper"})
+
+    async def _end(self, parts: set[str]) -> None:
+        """Cancels parts, again and again: redis-py may swallow a cancellation."""
+        open_ = {task for task, part in self._parts.items() if part in parts}
+        until = time.monotonic() + STOP_S
+        while open_ and time.monotonic() < until:
+            for task in open_:
+                task.cancel()
+            _, open_ = await asyncio.wait(open_, timeout=0.1)
+
+
+async def _ping(store: Store) -> None:
+    await store.client.ping()  # pyright: ignore[reportUnknownMemberType]
+
+
+def run_one(settings: Settings) -> int:
+    """`smsd run` with one worker, or one of several. Returns the exit code."""
+    log = logs.setup(verbose=settings.verbose)
+    embedded: Embedded | None = None
+    try:
+        config, embedded = prepare(settings)
+        url = embedded.where.url if embedded and embedded.where else config.store.url.reveal()
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(Worker(settings, config, log, url).run())
+    except Refused as refused:
+        for said in refused.said:
+            log.error("not_started", detail=said)
+        return refused.code
+    except SecretError as error:
+        log.error("not_started", detail=f"[store] url: {error}")
+        return EXIT_MISTAKE
+    finally:
+        if embedded is not None:
+            embedded.stop()
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop's, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """One worker of several, as its parent starts it."""
+    parser = argparse.ArgumentParser(prog="smsd.shell.daemon", allow_abbrev=False)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--verbose", action="store_true")
+    args = parser.parse_args(argv)
+    return run_one(Settings(config=args.config, with_parent=True, shared_ports=True, verbose=args.verbose))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

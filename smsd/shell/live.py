@@ -1,0 +1,180 @@
+"""What is in force in this process, and how it comes to be: the config of the store's newest revision, swapped whole.
+
+Never holds half a config: who read `live.config` once sees one revision. Never decides which revision is right: the
+store does, and a file that was superseded follows it (design.md §4).
+"""
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, cast
+from urllib.parse import quote
+from zlib import crc32
+
+import msgspec
+
+from smsd.config import Config, compiled, follow, shared
+from smsd.store import keys
+from smsd.store.shard import Shard
+
+COMPILED = 1
+"""Raised when what the scripts read changes its form, so that a new release publishes the same file again."""
+
+HASHES_KEPT = 64
+_SEEN = "config:"  # field of keys.META: config:<hash> -> when it was published, in ms
+
+
+class Live:
+    """The config in force, the shards, and this process's name. Subscribers hear of each swap after it."""
+
+    def __init__(self, config: Config, shards: Sequence[Shard], *, revision: int = 0, process: str = "") -> None:
+        self.config = config
+        self.local = config  # as this host's file has it: its [store], [http] and [webhooks] hold under any revision
+        self.revision = revision
+        self.shards = list(shards)
+        self.process = process or name_process()
+        self.trouble = ""  # why the store's revision is not in force here, or ""
+        self._subscribers: list[Callable[[], None]] = []
+
+    def shard_of(self, tenant: str) -> Shard:
+        """The shard that a tenant lives in (contract.md §1)."""
+        return self.shards[crc32(tenant.encode()) % len(self.shards)]
+
+    def callback_url(self, provider: str, reference: str) -> str:
+        """Where a provider tells of an attempt; "" where no public_url is configured."""
+        public = self.config.webhooks.public_url
+        return f"{public}/webhooks/{provider}/status?ref={quote(reference, safe='')}" if public else ""
+
+    def on_swap(self, told: Callable[[], None]) -> None:
+        self._subscribers.append(told)
+
+    def swap(self, config: Config, revision: int) -> None:
+        """Puts a config in force, whole."""
+        self.config, self.revision, self.trouble = config, revision, ""
+        for told in self._subscribers:
+            told()
+
+
+class Published(msgspec.Struct, frozen=True):
+    """The config in force in a shard. Revision 0: none was ever published."""
+
+    revision: int
+    hash: str = ""
+    source: bytes = b""
+
+
+Step = Literal["kept", "published", "followed", "superseded"]
+
+
+def name_process() -> str:
+    """`host-pid-nonce`: names this process to the store, and no other one ever again."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def content_hash(config: Config) -> str:
+    """Of what would be published: the shared part, and the form in which it is compiled."""
+    return f"{config.revision_hash}.{COMPILED}"
+
+
+def for_scripts(config: Config) -> dict[str, object]:
+    """All that the scripts read of a config: `compiled`, the classes' receipt timeouts, how long what is kept."""
+    rows = cast("list[list[object]]", compiled(config)["classes"])
+    classes = [[*row[:3], config.classes[str(row[0])].receipt_timeout_us] for row in rows]
+    kept = config.retention
+    keep = [kept.messages_us, int(kept.bodies_us == 0), config.dispatch.slack_ms * 1000]
+    return {**compiled(config), "classes": classes, "keep": keep}
+
+
+async def published(shard: Shard) -> Published:
+    """What is in force in a shard."""
+    key = keys.key(shard.number, "conf")
+    asked = shard.client.hmget(key, ["revision", "hash", "source"])
+    revision, hash_, source = await cast("Awaitable[list[bytes | None]]", asked)
+    return Published(int(revision), (hash_ or b"").decode(), source or b"") if revision else Published(0)
+
+
+async def publish(config: Config, shards: Sequence[Shard]) -> int:
+    """Puts a config in force in every shard, and remembers that it was. Returns the first shard's revision."""
+    hash_, source, scripts = content_hash(config), shared(config), for_scripts(config)
+    revisions = [await shard.publish(hash_, source, scripts) for shard in shards]
+    await _remember(shards[0], hash_)
+    return revisions[0]
+
+
+async def agree(live: Live) -> Step:
+    """At the start: publishes a config that the store has never seen, and follows the store's otherwise.
+
+    Raises ConfigErrors where the store's cannot be used on this host.
+    """
+    mine, there = content_hash(live.config), await published(live.shards[0])
+    if there.hash == mine:
+        await _remember(live.shards[0], mine)
+        await _repair(live, there)
+        live.swap(live.config, there.revision)
+        return "kept"
+    if there.revision and await _seen(live.shards[0], mine):
+        _take(live, there)
+        await _repair(live, there)
+        return "superseded"
+    live.swap(live.config, await publish(live.config, live.shards))
+    return "published"
+
+
+async def catch_up(live: Live) -> Step:
+    """Later: follows what was published since. A store that has lost its config gets this process's again.
+
+    Raises ConfigErrors where the new one cannot be used on this host; then the old one holds, and `trouble` says why.
+    """
+    key = keys.key(live.shards[0].number, "conf")
+    asked = live.shards[0].client.hmget(key, ["revision", "hash"])
+    revision, hash_ = await cast("Awaitable[list[bytes | None]]", asked)
+    if revision is None:
+        live.swap(live.config, await publish(live.config, live.shards))
+        return "published"
+    if int(revision) == live.revision and (hash_ or b"").decode() == content_hash(live.config):
+        live.trouble = ""
+        return "kept"
+    there = await published(live.shards[0])
+    _take(live, there)
+    await _repair(live, there)
+    return "followed"
+
+
+async def reload(live: Live, local: Config) -> Step:
+    """Puts a newly loaded file in force: its shared part for all hosts, its own sections here."""
+    before = live.revision
+    live.local = local
+    live.swap(local, await publish(local, live.shards))
+    return "kept" if live.revision == before else "published"
+
+
+def _take(live: Live, there: Published) -> None:
+    try:
+        config = follow(live.local, there.source)
+    except Exception as error:
+        live.trouble = f"revision {there.revision} cannot be used here: {error}"
+        raise
+    live.swap(config, there.revision)
+
+
+async def _repair(live: Live, there: Published) -> None:
+    """A publisher that died half-way has left some shards behind."""
+    for shard in live.shards[1:]:
+        if (await published(shard)).hash != there.hash:
+            await shard.publish(there.hash, there.source, for_scripts(live.config))
+
+
+async def _seen(shard: Shard, hash_: str) -> bool:
+    return bool(await shard.client.hexists(keys.META, _SEEN + hash_))
+
+
+async def _remember(shard: Shard, hash_: str) -> None:
+    """Keeps the hashes that were in force, the oldest going first."""
+    client = shard.client
+    await client.hset(keys.META, _SEEN + hash_, str(int(time.time() * 1000)))
+    known = await cast("Awaitable[dict[bytes, bytes]]", client.hgetall(keys.META))
+    old = sorted((int(at), name) for name, at in known.items() if name.startswith(_SEEN.encode()))[:-HASHES_KEPT]
+    if old:
+        await client.hdel(keys.META, *[name.decode() for _, name in old])

@@ -1,0 +1,173 @@
+"""What is counted: every metric of contract.md §8 and a few more, for all processes of a host together.
+
+Never a label whose values strangers choose, but for tenants' own names where the config lists them. The supervisor sets
+PROMETHEUS_MULTIPROC_DIR before anything imports this; without it the process counts for itself. What the store knows
+is read by `metrics_store`, by the process that is asked.
+"""
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+
+disable_created_metrics()  # a second series for each, which tells when its process started
+
+SUBMIT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+QUEUE_S = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0)
+RECEIPT_S = (0.1, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0, 172_800.0)
+
+COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
+    "smsd_intake": (
+        ("class", "outcome"),
+        "Entries read from the inbox: taken, due (waits for its time), repeated, rejected, cancelled (its cancel came "
+        "first), handled (by another process); cancel_*: what a cancel found",
+    ),
+    "smsd_rejected": (("class", "reason"), "Entries that were rejected, by the reason in their event"),
+    "smsd_unknown_fields": (("class",), "Fields of entries that are none of the contract's and were ignored"),
+    "smsd_attempts": (("provider", "outcome"), "Attempts that were settled, by what they came to"),
+    "smsd_messages_final": (("class", "state", "reason"), "Messages that came to a final state"),
+    "smsd_receipts": (
+        ("provider", "outcome"),
+        "Delivery receipts by what became of them (delivered, undelivered, late, noted, parked, repeated, "
+        "contradicting, orphan, early, dropped), and callbacks that were not taken (forged, unreadable, too_large, "
+        "unavailable, failed)",
+    ),
+    "smsd_inbound": (("provider",), "Texts that people sent, written to the inbound stream"),
+    "smsd_limited": (("scope",), "Times that a limit held messages back, by the kind of its scope"),
+    "smsd_late_starts": (
+        ("provider",),
+        "Attempts whose first byte left later than dispatch.slack_ms after their charge",
+    ),
+    "smsd_store_errors": (("part",), "Calls to the store that failed and were, or will be, made again"),
+}
+"""Name without `_total` -> its labels and its meaning."""
+
+HISTOGRAMS: dict[str, tuple[tuple[str, ...], tuple[float, ...], str]] = {
+    "smsd_submit_seconds": (("provider",), SUBMIT_S, "From an attempt's first byte to the provider's answer"),
+    "smsd_queue_seconds": (("class",), QUEUE_S, "From taking a message (or its not_before) to its leaving"),
+    "smsd_receipt_seconds": (("provider",), RECEIPT_S, "From the provider's taking a message to its final receipt"),
+}
+
+
+class Metrics:
+    """The process's counters. Adding to one costs about a microsecond; parts that count often add up first."""
+
+    def __init__(self) -> None:
+        self._shared = os.environ.get(MULTIPROCESS, "")
+        # With shared files the metrics belong to no registry: what is shown is gathered from the files of all workers.
+        self._registry = None if self._shared else CollectorRegistry()
+        self._counters = {
+            name: Counter(name, told, labels, registry=self._registry) for name, (labels, told) in COUNTERS.items()
+        }
+        self._histograms = {
+            name: Histogram(name, told, labels, buckets=buckets, registry=self._registry)
+            for name, (labels, buckets, told) in HISTOGRAMS.items()
+        }
+        self._counter_of: dict[tuple[str, ...], Counter] = {}
+        self._histogram_of: dict[tuple[str, ...], Histogram] = {}
+        self.revision = 0
+        """Of the config in force here; whoever swaps the config sets it."""
+        self.store: list[Metric] = []
+        """What the store told last; metrics_store writes it."""
+
+    # ---- Counting ----------------------------------------------------------------------------------------------------
+
+    def intake(self, class_: str, outcome: str, n: int = 1) -> None:
+        self.count("smsd_intake", class_, outcome, n=n)
+
+    def rejected(self, class_: str, reason: str, n: int = 1) -> None:
+        self.count("smsd_rejected", class_, reason, n=n)
+
+    def unknown_fields(self, class_: str, n: int) -> None:
+        self.count("smsd_unknown_fields", class_, n=n)
+
+    def attempt(self, provider: str, outcome: str, n: int = 1) -> None:
+        self.count("smsd_attempts", provider, outcome, n=n)
+
+    def final(self, class_: str, state: str, reason: str = "", n: int = 1) -> None:
+        self.count("smsd_messages_final", class_, state, reason, n=n)
+
+    def receipts(self, provider: str, outcome: str, n: int = 1) -> None:
+        self.count("smsd_receipts", provider, outcome, n=n)
+
+    def inbound(self, provider: str, n: int = 1) -> None:
+        self.count("smsd_inbound", provider, n=n)
+
+    def limited(self, scope: str, n: int = 1) -> None:
+        self.count("smsd_limited", scope, n=n)
+
+    def late_start(self, provider: str, n: int = 1) -> None:
+        self.count("smsd_late_starts", provider, n=n)
+
+    def store_error(self, part: str, n: int = 1) -> None:
+        self.count("smsd_store_errors", part, n=n)
+
+    def submit_seconds(self, provider: str, seconds: float) -> None:
+        self.observe("smsd_submit_seconds", provider, seconds)
+
+    def queue_seconds(self, class_: str, seconds: float) -> None:
+        self.observe("smsd_queue_seconds", class_, seconds)
+
+    def receipt_seconds(self, provider: str, seconds: float) -> None:
+        self.observe("smsd_receipt_seconds", provider, seconds)
+
+    def count(self, name: str, *labels: str, n: int = 1) -> None:
+        """Adds to a counter of COUNTERS."""
+        bound = self._counter_of.get((name, *labels))
+        if bound is None:
+            bound = self._counter_of[name, *labels] = self._counters[name].labels(*labels)
+        bound.inc(n)
+
+    def observe(self, name: str, label: str, seconds: float) -> None:
+        """Adds to a histogram of HISTOGRAMS."""
+        bound = self._histogram_of.get((name, label))
+        if bound is None:
+            bound = self._histogram_of[name, label] = self._histograms[name].labels(label)
+        bound.observe(max(0.0, seconds))
+
+    # ---- Showing -----------------------------------------------------------------------------------------------------
+
+    def render(self) -> bytes:
+        """Everything in Prometheus' text format: counters as they are, the store's gauges as they were read last."""
+        registry = self._registry
+        if registry is None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, self._shared)
+        gauges = CollectorRegistry()
+        gauges.register(_Gauges(self))
+        return generate_latest(registry) + generate_latest(gauges)
+
+
+class _Gauges:
+    """What is told rather than counted, for a registry of one scrape."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def describe(self) -> list[Metric]:
+        return []  # else registering would collect
+
+    def collect(self) -> Iterator[Metric]:
+        config = GaugeMetricFamily(
+            "smsd_config_info", "The revision of the config in force, always 1", labels=["revision"]
+        )
+        config.add_metric([str(self._metrics.revision)], 1)
+        yield config
+        build = GaugeMetricFamily("smsd_build_info", "The release that runs, always 1", labels=["version", "python"])
+        build.add_metric([release(), platform.python_version()], 1)
+        yield build
+        yield from self._metrics.store
+
+
+def release() -> str:
+    """The version of smsd that is installed."""
+    try:
+        return version("smsd-dispatch")
+    except PackageNotFoundError:  # run from a source folder that nobody installed
+        return "unknown"

@@ -1,0 +1,365 @@
+"""Takes messages from the store and sends them: a lease loop for each shard and route, and a task for each attempt.
+
+Never decides what an answer means (core/attempt.py) or how a provider fares (core/health.py), never waits for one
+message before it starts another, and never cancels a send after its first byte.
+"""
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from redis.exceptions import ResponseError
+from structlog.typing import FilteringBoundLogger
+
+from smsd.core import outcome
+from smsd.core.attempt import Circumstances, back, decide, idempotency_key
+from smsd.core.health import Ticket
+from smsd.message import Leased
+from smsd.provider import Accepted, Answer, Attempt, Deferred, Refused, Throttled, Unknown, Unusable
+from smsd.shell.live import Live
+from smsd.shell.log import settled_line
+from smsd.shell.metrics import Metrics
+from smsd.shell.sender_providers import Choice, Providers, Seat
+from smsd.shell.sender_settle import Done, Settler
+from smsd.shell.transport import Answered, Lost, NotStarted, Transport
+from smsd.store.connect import AWAY
+from smsd.store.shard import ClockDiffers, Lease, Shard
+
+ATTEMPTS_MAX = 1000  # in flight in one process, whatever the providers would take
+LEASE_MAX = 100
+MARGIN_S = 2.0  # contract.md §5: a lease lasts start_by_s + timeout_s + 2 s
+IDLE_S = 1.0  # between polls when nothing is known to come
+POLL_S = 0.05  # between polls that nothing asked for
+WAKE_S = 0.005  # between passes that were asked for, by a bell or a limit: not one for each message
+GATHER_S = 0.01  # under a backlog, for a quarter of the room to become free
+AWAY_LAST_S = 1.0
+GIVE_BACK_S = 0.5  # a drain without a budget still gives back what has not left
+
+FINAL = frozenset({"delivered", "undelivered", "unconfirmed", "failed", "expired", "cancelled"})
+HEARD: dict[type[Answer], str] = {
+    Accepted: "accepted",
+    Throttled: "throttled",
+    Deferred: "deferred",
+    Refused: "refused",
+    Unusable: "unusable",
+    Unknown: "unknown",
+}
+"""Outcomes of `smsd_attempts_total`; `not_started` beside these."""
+
+
+class Sender:
+    """All sending of one process."""
+
+    def __init__(self, live: Live, transport: Transport, metrics: Metrics, log: FilteringBoundLogger) -> None:
+        self.live, self.transport, self.metrics, self.log = live, transport, metrics, log
+        self.providers = Providers(live, metrics, log)
+        self.rng = random.Random()
+        self.stopping = False
+        self.unsettled = 0
+        self._settlers = {id(shard): Settler(shard, self._settled, self._trouble) for shard in live.shards}
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._loops: dict[tuple[int, str], _Loop] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def run(self) -> None:
+        """Until drained or cancelled; raises what a loop failed of. Routes that a reload brings are served at once."""
+        self.live.on_swap(self._follow)
+        self._follow()
+        try:
+            await self._ended.wait()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self._stop()
+            for task in self._tasks:
+                task.cancel()
+
+    def nudge(self, route: str | None = None) -> None:
+        """Something is ready on a route, or on all: the sleeping loops look at once."""
+        for loop in self._loops.values():
+            if route is None or loop.route == route:
+                loop.wake.set()
+
+    async def drain(self, budget_s: float) -> None:
+        """Stops leasing, gives back what has not left, waits for the answers to the rest; all within the budget.
+
+        What has no answer by then is settled by the sweep when its lease ends, as one that may have left.
+        """
+        end = time.monotonic() + max(budget_s, GIVE_BACK_S)
+        self._stop()
+        while (waiting := self._tasks | self._attempts) and (left_s := end - time.monotonic()) > 0:
+            await asyncio.wait(waiting, timeout=left_s)
+        for settler in self._settlers.values():
+            try:
+                async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(0.0, end - time.monotonic())):
+                    await settler.idle()
+            except TimeoutError:
+                await settler.abandon()
+        self._ended.set()
+
+    def dead_routes(self) -> Collection[str]:
+        """Routes that nobody serves now, for the sweep's reasons."""
+        return self.providers.dead_routes()
+
+    def free(self) -> int:
+        """How many more attempts the process may have in flight."""
+        return ATTEMPTS_MAX - self.unsettled
+
+    def start(self, shard: Shard, lease: Lease, choice: Choice, asked: float, asked_us: int, span_us: int) -> None:
+        """Starts an attempt for each message that was leased."""
+        loop, now_us = asyncio.get_running_loop(), time.monotonic_ns() // 1000
+        settler = self._settlers[id(shard)]
+        end_us = wall_us(shard) + span_us
+        start_by_s = self.live.config.dispatch.start_by_s
+        self.unsettled += len(lease.messages)
+        for leased in lease.messages:
+            seat = choice.seats[leased.provider]
+            ticket = seat.health.begin(now_us)
+            start_by = asked + min(start_by_s, (leased.deadline_us - asked_us) / 1_000_000)
+            flight = _Flight(self, settler, seat, ticket, leased, asked, asked_us, end_us)
+            task = loop.create_task(flight.fly(start_by))
+            self._attempts.add(task)
+            task.add_done_callback(self._attempts.discard)
+
+    def lost(self, seat: Seat, ticket: Ticket) -> None:
+        """An attempt of which nothing will be settled: its place is free."""
+        self.unsettled -= 1
+        seat.health.release(ticket)
+
+    def _follow(self) -> None:
+        self.providers.follow()
+        if self.stopping:
+            return
+        for shard in self.live.shards:
+            for route in self.live.config.routes:
+                if (id(shard), route) not in self._loops:
+                    loop = self._loops[id(shard), route] = _Loop(self, shard, route)
+                    task = asyncio.get_running_loop().create_task(loop.run())
+                    self._tasks.add(task)
+                    task.add_done_callback(self._loop_ended)
+        self.nudge()
+
+    def _loop_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._failure = failure
+            self._ended.set()
+
+    def _stop(self) -> None:
+        self.stopping = True
+        self.transport.hold()
+        self.nudge()
+
+    def _settled(self, batch: Sequence[Done], words: Sequence[str]) -> None:
+        metrics, counted, ready = self.metrics, Counter[tuple[str, str]](), set[str]()
+        for done, word in zip(batch, words, strict=True):
+            leased = done.leased
+            done.health.release(done.ticket)
+            counted[leased.provider, done.heard] += 1
+            reason = _reason(done.outcome, word)
+            if word in FINAL:
+                metrics.final(leased.message.class_, word, reason)
+            elif word == "queued":
+                ready.add(leased.message.route)
+            settled_line(self.log, leased, state=word, reason=reason, queue_us=done.queue_us, limit_us=done.limit_us,
+                         submit_us=done.submit_us)  # fmt: skip
+        for (provider, heard), n in counted.items():
+            metrics.attempt(provider, heard, n)
+        self.unsettled -= len(batch)
+        for loop in self._loops.values():
+            if loop.wants_room or loop.route in ready:
+                loop.wake.set()
+
+    def _trouble(self, error: Exception) -> None:
+        self.metrics.store_error("settle")
+        if isinstance(error, ResponseError):
+            self.log.error("settle_failed", error=str(error))
+
+
+class _Loop:
+    """Leases the messages of one route in one shard."""
+
+    def __init__(self, sender: Sender, shard: Shard, route: str) -> None:
+        self.route = route
+        self.wake = asyncio.Event()
+        self.wants_room = False  # a place that becomes free is worth another lease
+        self._backlog = False  # the last lease was full, so there is more
+        self._gathered = False
+        self._sender, self._shard = sender, shard
+        self._serial = itertools.count(1)
+
+    async def run(self) -> None:
+        while not self._sender.stopping:
+            try:
+                await self._pass()
+            except (ClockDiffers, ResponseError) as error:  # nothing was leased: a skewed clock, a full store, a fault
+                self._sender.metrics.store_error("lease")
+                self._sender.log.error("lease_failed", route=self.route, error=str(error))
+                await self._rest(IDLE_S)
+
+    async def _pass(self) -> None:
+        """One lease, and the rest that it earns."""
+        sender = self._sender
+        self.wake.clear()
+        choice = sender.providers.choice(self.route)
+        n = min(LEASE_MAX, sender.free(), choice.room)
+        if n <= 0:
+            self.wants_room = True
+            wake_us = choice.wake_us
+            await self._rest(IDLE_S if wake_us is None else wake_us / 1e6 - time.monotonic())
+            return
+        if self._backlog and n < min(LEASE_MAX, choice.capacity // 4) and not self._gathered:
+            self._gathered = True  # some more places, and the next lease is cheaper for the store
+            await asyncio.sleep(GATHER_S)
+            return
+        self.wants_room = self._gathered = False
+        asked, asked_us = time.monotonic(), wall_us(self._shard)
+        span_us = int((sender.live.config.dispatch.start_by_s + choice.timeout_s + MARGIN_S) * 1_000_000)
+        lease = await self._lease(choice, n, span_us)
+        sender.start(self._shard, lease, choice, asked, asked_us, span_us)
+        self._backlog = len(lease.messages) >= n
+        if lease.again or self._backlog:
+            return
+        wait_s = IDLE_S if lease.wake_us == 0 else (lease.wake_us - wall_us(self._shard)) / 1e6
+        self.wants_room = wait_s <= 2 * POLL_S  # the store had none either
+        if choice.wake_us is not None:
+            wait_s = min(wait_s, choice.wake_us / 1e6 - time.monotonic())
+        await self._rest(wait_s, WAKE_S)
+        if (spare_s := asked + WAKE_S - time.monotonic()) > 0:
+            await asyncio.sleep(spare_s)
+
+    async def _lease(self, choice: Choice, n: int, span_us: int) -> Lease:
+        """Asked again under the same name until it is answered, so that what a lost reply gave us is not lost."""
+        sender, request, wait_s = self._sender, str(next(self._serial)), POLL_S
+        while True:
+            try:
+                return await self._shard.lease(
+                    self.route, choice.offers, n=n, request=request, process=sender.live.process, span_us=span_us,
+                    seed=sender.rng.getrandbits(31),
+                )  # fmt: skip
+            except AWAY:
+                sender.metrics.store_error("lease")
+                await asyncio.sleep(wait_s)
+                wait_s = min(AWAY_LAST_S, wait_s * 2)
+
+    async def _rest(self, wait_s: float, least_s: float = POLL_S) -> None:
+        """Until something is ready, a place is free, or the time is over."""
+        if self._sender.stopping:
+            return
+        handle = asyncio.get_running_loop().call_later(min(IDLE_S, max(least_s, wait_s)), self.wake.set)
+        await self.wake.wait()
+        handle.cancel()
+
+
+class _Flight:
+    """One attempt on its way."""
+
+    __slots__ = ("_asked", "_asked_us", "_end_us", "_leased", "_seat", "_sender", "_settler", "_ticket")
+
+    def __init__(self, sender: Sender, settler: Settler, seat: Seat, ticket: Ticket, leased: Leased, asked: float,
+                 asked_us: int, end_us: int) -> None:  # fmt: skip
+        self._sender, self._settler, self._seat, self._ticket = sender, settler, seat, ticket
+        self._leased, self._asked, self._asked_us, self._end_us = leased, asked, asked_us, end_us
+
+    async def fly(self, start_by: float) -> None:
+        """Sends the message and hands on what came of it."""
+        try:
+            await self._fly(start_by)
+        except Exception as error:
+            self._sender.log.error("attempt_failed", message=self._leased.message.key, exc_info=error)
+            self._sender.lost(self._seat, self._ticket)
+
+    async def _fly(self, start_by: float) -> None:
+        seat, leased, sender = self._seat, self._leased, self._sender
+        now_us = time.monotonic_ns() // 1000
+        left_us = leased.deadline_us - self._asked_us
+        if sender.providers.too_pressed(seat, self._ticket, leased.message.route, left_us, now_us):
+            self._settle(back(leased), "not_started")
+            return
+        try:
+            request = seat.provider.submit(self._attempt(left_us))
+        except Exception as error:  # noqa: BLE001 - a provider's fault must not take the process with it
+            detail = f"the provider could not write the request: {type(error).__name__}: {error}"
+            self._answered(Deferred("", detail), 0.0)
+            return
+        sent = await sender.transport.submit(
+            seat.name, request, timeout_s=seat.settings.timeout_s, start_by=start_by
+        )  # fmt: skip
+        match sent:
+            case Answered():
+                self._answered(_read(seat, sent), sent.started_monotonic)
+            case Lost():
+                self._answered(Unknown("", sent.detail), sent.started_monotonic)
+            case NotStarted():
+                if sent.unreachable:
+                    sender.providers.unreachable(seat, self._ticket, sent.detail, time.monotonic_ns() // 1000)
+                self._settle(back(leased), "not_started")
+
+    def _attempt(self, left_us: int) -> Attempt:
+        leased, seat = self._leased, self._seat
+        message, reference = leased.message, leased.reference
+        key = idempotency_key(message.key, leased.entered_us) if seat.provider.capabilities.idempotency_s else ""
+        url = self._sender.live.callback_url(seat.name, reference)
+        return Attempt(message, reference, url, key, self._asked_us, max(1, left_us // 1_000_000))
+
+    def _answered(self, answer: Answer, started: float) -> None:
+        leased, seat, sender = self._leased, self._seat, self._sender
+        now = time.monotonic()
+        answer = sender.providers.heard(seat, self._ticket, answer, int(now * 1e6))
+        around = Circumstances(
+            sender.providers.policy(leased.message.class_),
+            seat.provider.capabilities,
+            sender.providers.others(leased.message.route, seat.name, leased.bound),
+            self._asked_us + int((now - self._asked) * 1e6),
+            self._end_us,
+            int(seat.settings.settle_s * 1e6),
+        )
+        decided = decide(leased, answer, around, sender.rng.random)
+        if not started:
+            self._settle(decided, HEARD[type(answer)])
+            return
+        late_s, queue_us = (
+            started - self._asked,
+            self._asked_us + int((started - self._asked) * 1e6) - leased.entered_us,
+        )
+        if late_s * 1000 > sender.live.config.dispatch.slack_ms:
+            sender.metrics.late_start(seat.name)
+        sender.metrics.submit_seconds(seat.name, now - started)
+        sender.metrics.queue_seconds(leased.message.class_, queue_us / 1e6)
+        self._settle(decided, HEARD[type(answer)], queue_us, int((now - started) * 1e6))
+
+    def _settle(self, decided: outcome.Outcome, heard: str, queue_us: int = 0, submit_us: int = 0) -> None:
+        refused_us = self._leased.first_refused_us
+        limit_us = max(0, self._asked_us - refused_us) if refused_us else 0
+        self._settler.put(
+            Done(self._leased, decided, heard, self._seat.health, self._ticket, queue_us, limit_us, submit_us)
+        )
+
+
+def _read(seat: Seat, sent: Answered) -> Answer:
+    """What the provider's class makes of an answer; the message may have been taken, whatever its fault is."""
+    try:
+        answer = seat.provider.answer(sent.response)
+    except Exception as error:  # noqa: BLE001 - see above
+        return Unknown("", f"the provider could not read the answer: {type(error).__name__}: {error}")
+    return answer if type(answer) in HEARD else Unknown("", f"the provider read the answer as {type(answer).__name__}")
+
+
+def wall_us(shard: Shard) -> int:
+    """Now on the shard's clock, as near as this process knows it."""
+    return shard.now_us or time.time_ns() // 1000
+
+
+def _reason(decided: outcome.Outcome, word: str) -> str:
+    match decided:
+        case outcome.Fail():
+            return decided.reason if word == "failed" else ""
+        case outcome.Retry():
+            return (decided.waited or "expired") if word == "expired" else ""
+        case _:
+            return "expired" if word == "expired" else ""

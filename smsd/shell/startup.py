@@ -1,0 +1,50 @@
+"""What comes before a process, or the parent of several, has an event loop: the config, and the embedded store.
+
+Never starts half of it: what cannot start is refused, with every reason. Imports nothing that only a worker needs.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from smsd.config import Config, ConfigErrors, load
+from smsd.store.connect import StoreError
+from smsd.store.embedded import Embedded
+
+EXIT_OK, EXIT_PART_FAILED, EXIT_MISTAKE, EXIT_STORE = 0, 1, 2, 3
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What `smsd run` was told."""
+
+    config: Path
+    with_parent: bool = False  # drain and end when standard input does
+    shared_ports: bool = False  # other workers of the same parent listen there too
+    verbose: bool = False
+
+
+class Refused(Exception):
+    """The process cannot start. `code` is its exit code, `said` the lines for the log, each with what would mend it."""
+
+    def __init__(self, code: int, said: Sequence[str]) -> None:
+        super().__init__("; ".join(said))
+        self.code, self.said = code, list(said)
+
+
+def prepare(settings: Settings) -> tuple[Config, Embedded | None]:
+    """The config, and this process's hold on the embedded store where there is one. Raises Refused."""
+    try:
+        config = load(settings.config, os.environ)
+    except ConfigErrors as errors:
+        raise Refused(EXIT_MISTAKE, [str(mistake) for mistake in errors.mistakes]) from None
+    if not config.store.embedded:
+        return config, None
+    fsync = "always" if config.store.durability == "strict" else "everysec"
+    embedded = Embedded(config.data_dir, config.store.listen, fsync=fsync)
+    try:
+        embedded.start()
+    except StoreError as error:
+        raise Refused(EXIT_MISTAKE, [str(error)]) from None
+    return config, embedded

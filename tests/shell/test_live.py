@@ -1,0 +1,151 @@
+"""What is in force: the store's newest revision, on every host, whole."""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from smsd.config import Config, ConfigErrors
+from smsd.shell import live as lives
+from smsd.shell.live import Live
+from smsd.store import keys
+from smsd.store.shard import Shard
+from tests.support.config import config
+
+
+def made(client: Redis, mine: Config, shards: int = 1) -> Live:
+    return Live(mine, [Shard(client, number) for number in range(shards)])
+
+
+async def in_force(client: Any, shard: int = 0) -> dict[bytes, bytes]:
+    return await client.hgetall(keys.key(shard, "conf"))
+
+
+async def test_tenant_lives_in_the_shard_that_the_contract_says(redis: Redis, tmp_path: Path) -> None:
+    """A producer in any language finds the shard by zlib's crc32 of the tenant."""
+    live = made(redis, config(tmp_path), shards=3)
+    for tenant in ("acme", "salon-42", "a.b:c_d"):
+        assert live.shard_of(tenant).number == zlib.crc32(tenant.encode()) % 3
+
+
+async def test_callback_url_carries_the_reference_whole(redis: Redis, tmp_path: Path) -> None:
+    """Whatever stands in a reference, it is one percent-encoded value of the query."""
+    live = made(redis, config(tmp_path, public_url="https://sms.example.com/in"))
+    url = live.callback_url("main", "1.acme/r:1")
+    assert url == "https://sms.example.com/in/webhooks/main/status?ref=1.acme%2Fr%3A1"
+
+
+async def test_no_callback_is_asked_for_without_a_public_url(redis: Redis, tmp_path: Path) -> None:
+    """Where nobody could call back, no URL is made up."""
+    assert made(redis, config(tmp_path, public_url="")).callback_url("main", "1.a/b") == ""
+
+
+async def test_processes_have_names_of_their_own() -> None:
+    """Two processes are never the same one to the store, not even after a restart with the same pid."""
+    assert lives.name_process() != lives.name_process()
+
+
+async def test_a_config_never_seen_is_published(redis: Redis, tmp_path: Path) -> None:
+    """The first process of a store puts its config in force, with all that the scripts read."""
+    live = made(redis, config(tmp_path))
+    assert await lives.agree(live) == "published"
+    stored = await in_force(redis)
+    assert (live.revision, stored[b"revision"]) == (1, b"1")
+    classes = msgspec.msgpack.decode(stored[b"classes"])
+    assert classes == [["reminder", 8, 1000, 60_000_000], ["marketing", 1, 800, 60_000_000]]
+    assert msgspec.msgpack.decode(stored[b"keep"]) == [72 * 3_600_000_000, 1, 20_000]
+
+
+async def test_the_same_config_changes_nothing(redis: Redis, tmp_path: Path) -> None:
+    """A second process, or a restart, takes the revision that is there."""
+    await lives.agree(made(redis, config(tmp_path)))
+    second = made(redis, config(tmp_path))
+    assert await lives.agree(second) == "kept"
+    assert second.revision == 1
+
+
+async def test_a_superseded_file_follows_the_store(redis: Redis, tmp_path: Path) -> None:
+    """An old host that restarts does not undo a change."""
+    old = config(tmp_path, limit="5/s")
+    await lives.agree(made(redis, old))
+    await lives.agree(made(redis, config(tmp_path, limit="9/s")))
+    restarted = made(redis, old)
+    assert await lives.agree(restarted) == "superseded"
+    assert restarted.revision == 2
+    assert restarted.config.tenant_defaults.limits[0].n == 9
+
+
+async def test_a_reload_publishes_on_purpose_also_backwards(redis: Redis, tmp_path: Path) -> None:
+    """What an operator reloads is in force, even if it was superseded before."""
+    old = config(tmp_path, limit="5/s")
+    await lives.agree(made(redis, old))
+    live = made(redis, config(tmp_path, limit="9/s"))
+    await lives.agree(live)
+    assert await lives.reload(live, old) == "published"
+    assert (live.revision, live.config.tenant_defaults.limits[0].n) == (3, 5)
+    assert await lives.reload(live, old) == "kept"
+
+
+async def test_a_newer_revision_is_followed_with_this_hosts_own_sections(redis: Redis, tmp_path: Path) -> None:
+    """Limits come from the store, addresses from the own file."""
+    live = made(redis, config(tmp_path, limit="5/s", public_url="https://one.example.com"))
+    await lives.agree(live)
+    told: list[int] = []
+    live.on_swap(lambda: told.append(live.revision))
+    assert await lives.catch_up(live) == "kept"
+    await lives.publish(config(tmp_path, limit="9/s", public_url="https://two.example.com"), live.shards)
+    assert await lives.catch_up(live) == "followed"
+    assert live.config.tenant_defaults.limits[0].n == 9
+    assert live.config.webhooks.public_url == "https://one.example.com"
+    assert told == [2]
+
+
+async def test_a_config_that_cannot_be_used_here_changes_nothing(redis: Redis, tmp_path: Path) -> None:
+    """A host that lacks a secret keeps what it had, says why, and follows once it has it."""
+    env: dict[str, str] = {}
+    live = made(redis, config(tmp_path, env=env))
+    await lives.agree(live)
+    named = '[providers.spare]\ntype = "twilio"\naccount_sid = "env:SID"\nauth_token = "env:TOKEN"\n'
+    there = {"SID": "AC" + "0" * 32, "TOKEN": "secret"}
+    await lives.publish(config(tmp_path, env=there, extra=named), live.shards)
+    before = live.config
+    with pytest.raises(ConfigErrors, match="SID"):
+        await lives.catch_up(live)
+    assert live.config is before
+    assert "revision 2" in live.trouble
+    env.update(there)
+    assert await lives.catch_up(live) == "followed"
+    assert (live.revision, live.trouble) == (2, "")
+
+
+async def test_a_store_that_lost_its_config_gets_it_again(redis: Redis, tmp_path: Path) -> None:
+    """An emptied store is served with the config that the process has."""
+    live = made(redis, config(tmp_path))
+    await lives.agree(live)
+    await redis.flushall()
+    assert await lives.catch_up(live) == "published"
+    assert b"classes" in await in_force(redis)
+
+
+async def test_a_shard_that_was_left_behind_is_repaired(redis: Redis, tmp_path: Path) -> None:
+    """When a publisher dies half-way, the next process that looks brings the other shards along."""
+    live = made(redis, config(tmp_path, limit="5/s"), shards=2)
+    await lives.agree(live)
+    newer = config(tmp_path, limit="9/s")
+    await live.shards[0].publish(lives.content_hash(newer), lives.shared(newer), lives.for_scripts(newer))
+    await lives.catch_up(live)
+    assert (await in_force(redis, 1))[b"hash"] == (await in_force(redis, 0))[b"hash"]
+
+
+async def test_only_the_last_hashes_are_remembered(redis: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of what was published is bounded; the oldest goes first."""
+    monkeypatch.setattr(lives, "HASHES_KEPT", 2)
+    live = made(redis, config(tmp_path, limit="1/s"))
+    for limit in ("1/s", "2/s", "3/s", "4/s"):
+        await lives.reload(live, config(tmp_path, limit=limit))
+    known = [name for name in await redis.hkeys(keys.META) if name.startswith(b"config:")]
+    assert len(known) == 2
+    assert f"config:{lives.content_hash(live.config)}".encode() in known

@@ -1,0 +1,42 @@
+"""What comes before the event loop."""
+
+from pathlib import Path
+
+import pytest
+
+from smsd.shell.startup import EXIT_MISTAKE, Refused, Settings, prepare
+from tests.support.config import write
+
+
+def test_a_config_for_another_server(tmp_path: Path) -> None:
+    """Where the config names a server, none is started."""
+    config, embedded = prepare(Settings(config=write(tmp_path, store="redis://127.0.0.1:9/0")))
+    assert (config.store.embedded, embedded) == (False, None)
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_embedded_store_is_started(tmp_path: Path) -> None:
+    """Where it is embedded, a server runs under data_dir, and ends with who holds it."""
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace('"embedded"', '"embedded"\nlisten = "127.0.0.1:0"'))
+    _, embedded = prepare(Settings(config=path))
+    assert embedded is not None
+    assert (tmp_path / "store" / "store.json").exists()
+    embedded.stop()
+    assert not (tmp_path / "store" / "store.json").exists()
+
+
+def test_every_mistake_is_said(tmp_path: Path) -> None:
+    """A start is refused with all mistakes at once."""
+    path = write(tmp_path, extra="[classes.otp]\nwieght = 1\nmax_attempts = 0\n")
+    with pytest.raises(Refused) as refused:
+        prepare(Settings(config=path))
+    assert refused.value.code == EXIT_MISTAKE
+    assert len(refused.value.said) == 2
+
+
+def test_an_embedded_store_that_cannot_start(tmp_path: Path) -> None:
+    """Where data_dir cannot be written, the start is refused and says so."""
+    (tmp_path / "store").write_text("a file, not a folder")
+    with pytest.raises(Refused, match="data_dir"):
+        prepare(Settings(config=write(tmp_path)))

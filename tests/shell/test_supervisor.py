@@ -1,0 +1,174 @@
+"""A parent and its workers as real processes: what dies comes back, and nobody outlives the parent."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from smsd.shell.listening import address, bind
+from smsd.shell.startup import Settings
+from smsd.shell.supervisor import run_many
+from tests.support.config import free_address, write
+
+PARENT = """
+import asyncio, os, sys
+from pathlib import Path
+from smsd.shell import log
+from smsd.shell.startup import Settings
+from smsd.shell.supervisor import supervise
+
+settings = Settings(config=Path("none"), with_parent=len(sys.argv) > 4)
+command = [sys.executable, "-c", sys.argv[1]]
+work = supervise(command, int(sys.argv[2]), log.setup(), dict(os.environ), settings, float(sys.argv[3]))
+sys.exit(asyncio.run(work))
+"""
+
+# A worker that says its pid, and each signal; it ends when its standard input does.
+DOCILE = """
+import os, signal, sys
+def heard(number, frame): os.write(1, f"{signal.Signals(number).name}\\n".encode())
+for number in (signal.SIGHUP, signal.SIGTERM): signal.signal(number, heard)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.write(1, f"{os.getpid()}\\n".encode())
+sys.stdin.read()
+os.write(1, b"ended\\n")
+"""
+STUBBORN = DOCILE.replace("sys.stdin.read()", "[signal.pause() for _ in iter(int, 1)]")
+WRONG = "import os, sys; os.write(1, b'wrong\\n'); sys.exit(2)"
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a parent: `start(WORKER, count)`. Its standard output is that of its workers as well."""
+    running: list[subprocess.Popen[str]] = []
+
+    def started(worker: str, count: int, *, drain_s: float = 10, with_parent: bool = False) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", PARENT, textwrap.dedent(worker), str(count), str(drain_s)]
+        process = subprocess.Popen(
+            [*command, *(["with-parent"] if with_parent else [])],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        running.append(process)
+        return process
+
+    yield started
+    for process in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def lines(process: "subprocess.Popen[str]", n: int) -> list[str]:
+    """The next lines that workers write; waits for them."""
+    assert process.stdout is not None
+    return [process.stdout.readline().strip() for _ in range(n)]
+
+
+def logged(process: "subprocess.Popen[str]", event: str) -> None:
+    """Waits until the parent's log tells of it."""
+    assert process.stderr is not None
+    assert any(f'"{event}"' in line for line in process.stderr), f"the log ended without {event}"
+
+
+def test_a_killed_worker_is_started_again(start: Start) -> None:
+    """After kill -9 of one worker another one takes its place, and the others go on."""
+    parent = start(DOCILE, 2)
+    first, second = (int(pid) for pid in lines(parent, 2))
+    os.kill(first, signal.SIGKILL)
+    (third,) = (int(pid) for pid in lines(parent, 1))
+    assert third not in (first, second)
+    os.kill(second, 0)
+
+
+def test_workers_stay_in_the_parents_group(start: Start) -> None:
+    """What a terminal or a service manager sends to the group reaches the workers."""
+    parent = start(DOCILE, 1)
+    (pid,) = (int(pid) for pid in lines(parent, 1))
+    assert os.getpgid(pid) == os.getpgid(parent.pid)
+
+
+def test_no_worker_outlives_a_killed_parent(start: Start) -> None:
+    """After kill -9 of the parent its workers see that it is gone, and end."""
+    parent = start(DOCILE, 3)
+    lines(parent, 3)
+    parent.kill()
+    assert parent.stdout is not None
+    assert parent.stdout.read().split() == ["ended"] * 3  # the pipe ends with the last that holds it
+
+
+def test_sigterm_ends_the_workers_and_then_the_parent(start: Start) -> None:
+    """Told to stop, the parent lets its workers drain and ends with 0 when all have."""
+    parent = start(DOCILE, 2)
+    lines(parent, 2)
+    parent.terminate()
+    out, _ = parent.communicate(timeout=30)
+    assert (out.split(), parent.returncode) == (["ended"] * 2, 0)
+
+
+def test_a_second_signal_reaches_the_workers(start: Start) -> None:
+    """Whoever cannot wait for the drain tells the parent again, and it tells the workers."""
+    parent = start(STUBBORN, 1)
+    lines(parent, 1)
+    parent.terminate()
+    logged(parent, "stopping")
+    parent.terminate()
+    assert lines(parent, 1) == ["SIGTERM"]
+
+
+def test_what_does_not_end_is_killed(start: Start) -> None:
+    """A worker that hangs past the drain and a margin is killed, so that the parent ends in a bounded time."""
+    parent = start(STUBBORN, 1, drain_s=-5)
+    lines(parent, 1)
+    parent.terminate()
+    out, _ = parent.communicate(timeout=30)
+    assert "ended" not in out
+
+
+def test_sighup_is_forwarded(start: Start) -> None:
+    """A reload told to the parent is told to each worker."""
+    parent = start(DOCILE, 2)
+    lines(parent, 2)
+    parent.send_signal(signal.SIGHUP)
+    assert lines(parent, 2) == ["SIGHUP", "SIGHUP"]
+
+
+def test_the_parent_ends_with_its_own_parent(start: Start) -> None:
+    """Started with a pipe as its standard input, it stops when that closes."""
+    parent = start(DOCILE, 1, with_parent=True)
+    lines(parent, 1)
+    out, _ = parent.communicate(timeout=30)
+    assert (out.split(), parent.returncode) == (["ended"], 0)
+
+
+def test_a_mistake_ends_everything(start: Start) -> None:
+    """A worker that says that the config is wrong is not started again and again."""
+    parent = start(WRONG, 1)
+    out, _ = parent.communicate(timeout=30)
+    assert (out.split(), parent.returncode) == (["wrong"], 2)
+
+
+def test_a_taken_port_refuses_the_start(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Before any worker starts, somebody else's port is told with its section."""
+    where = free_address()
+    with bind(address(where), "http", shared=True) as other:
+        other.listen()
+        path = write(tmp_path, store="redis://127.0.0.1:9/0", http=where)
+        assert run_many(Settings(config=path), 2) == 2
+    assert f"[http] listen {where}" in capfd.readouterr().err
+
+
+def test_a_mistake_in_the_config_refuses_the_start(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Every mistake is told, and nothing starts."""
+    path = write(tmp_path, extra="[classes.x]\nwieght = 1\nmax_attempts = 0\n")
+    assert run_many(Settings(config=path), 2) == 2
+    told = capfd.readouterr().err
+    assert "wieght" in told
+    assert "max_attempts" in told

@@ -1,0 +1,181 @@
+"""The passes of a process: bounded, at once again while there is more, and never the end of the process."""
+
+import asyncio
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from smsd.config import Config
+from smsd.message import Message, Send
+from smsd.shell import log as logs
+from smsd.shell import sweeper as sweepers
+from smsd.shell.live import Live, agree, publish
+from smsd.shell.sweeper import Sweeper
+from smsd.store import keys
+from smsd.store.shard import Offer, Shard
+from tests.support.config import config
+
+LONG_AGO_US = 1_700_000_000_000_000
+
+
+def made(client: Redis, mine: Config) -> tuple[Live, Sweeper, "Heard"]:
+    file = Heard()
+    live = Live(mine, [Shard(client)])
+    return live, Sweeper(live, logs.setup(file=file)), file
+
+
+class Heard(io.BytesIO):
+    """A log that can be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = asyncio.Event()
+
+    def write(self, line: object, /) -> int:
+        self._written.set()
+        return super().write(line)  # pyright: ignore[reportArgumentType]
+
+    async def until(self, text: bytes, times: int) -> None:
+        async with asyncio.timeout(10):
+            while self.getvalue().count(text) < times:
+                self._written.clear()
+                await self._written.wait()
+
+
+def sent(id: str, deadline_us: int) -> Send:
+    message = Message("acme", id, "+353861234567", "Salon", "hi", "reminder", "default", "GSM-7", 1, "IE")
+    return Send(message, "", id, 0, deadline_us)
+
+
+async def ends(client: Any, n: int) -> list[dict[bytes, bytes]]:
+    """Waits until `n` final events are on the stream."""
+    found: list[dict[bytes, bytes]] = []
+    after = "0"
+    while len(found) < n:
+        read = await client.xread({keys.key(0, "events"): after}, block=4000)
+        assert read, f"only {len(found)} of {n} have ended"
+        after = read[0][1][-1][0].decode()
+        found += [pairs for _, pairs in read[0][1] if pairs[b"final"] == b"1"]
+    return found
+
+
+async def test_a_sweep_goes_on_until_nothing_is_left(redis: Redis, tmp_path: Path) -> None:
+    """More messages than one pass takes are ended without a pause between the passes."""
+    live, sweeper, _ = made(redis, config(tmp_path))
+    await agree(live)
+    live.shards[0].now_us = LONG_AGO_US
+    for at in range(0, 250, 50):
+        batch = [sent(f"m-{i}", LONG_AGO_US + 1) for i in range(at, at + 50)]
+        await live.shards[0].admit(batch, "reminder", from_inbox=False)
+    live.shards[0].now_us = LONG_AGO_US + 2
+    swept = await sweeper.sweep(live.shards[0])
+    assert swept.expired == 250
+    events = await ends(redis, 250)
+    assert {event[b"state"] for event in events} == {b"expired"}
+
+
+async def test_a_dead_route_is_the_reason(redis: Redis, tmp_path: Path) -> None:
+    """What expires while nobody serves its route is told to have waited for a provider."""
+    live, _, file = made(redis, config(tmp_path))
+    await agree(live)
+    live.shards[0].now_us = LONG_AGO_US
+    await live.shards[0].admit([sent("m", LONG_AGO_US + 1)], "reminder", from_inbox=False)
+    live.shards[0].now_us = LONG_AGO_US + 2
+    await Sweeper(live, logs.setup(file=file), dead_routes=lambda: ["default"]).sweep(live.shards[0])
+    assert (await ends(redis, 1))[0][b"reason"] == b"provider_down"
+
+
+async def test_running_it_ends_what_is_over(redis: Redis, tmp_path: Path) -> None:
+    """Without being asked, a message past its deadline ends within the period."""
+    live, sweeper, _ = made(redis, config(tmp_path))
+    await agree(live)
+    running = asyncio.create_task(sweeper.run())
+    await live.shards[0].admit([sent("m", time.time_ns() // 1000 + 100_000)], "reminder", from_inbox=False)
+    assert (await ends(redis, 1))[0][b"state"] == b"expired"
+    running.cancel()
+
+
+async def test_a_hurried_sweep_is_made_at_once(redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a pause is lifted, nobody waits for the period to be over."""
+    live, sweeper, _ = made(redis, config(tmp_path))
+    await agree(live)
+    await live.shards[0].admit([sent("m", time.time_ns() // 1000 + 60_000_000)], "reminder", from_inbox=False)
+    await live.shards[0].pause("t:acme")
+    await live.shards[0].lease("default", [Offer("main", 1, 1)], n=1, request="1", process="p", span_us=1_000_000)
+    monkeypatch.setattr(sweepers, "PERIOD_S", 1000.0)
+    running = asyncio.create_task(sweeper.run())
+    await sweeper.sweep(live.shards[0])
+    async with redis.pubsub() as line:
+        await line.subscribe(keys.key(0, "bell"))
+        await live.shards[0].resume("t:acme")
+        sweeper.hurry()
+        async with asyncio.timeout(10):
+            rung: list[bytes] = []
+            while b"default" not in rung:
+                heard = await line.get_message(timeout=5)
+                rung.append(heard["data"] if heard else b"")
+    running.cancel()
+
+
+async def test_a_rung_config_is_followed_at_once(redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bell is enough: a process follows without waiting for its next look."""
+    monkeypatch.setattr(sweepers, "CATCH_UP_S", 1000.0)
+    live, sweeper, _ = made(redis, config(tmp_path, limit="5/s"))
+    await agree(live)
+    swapped = asyncio.Event()
+    live.on_swap(swapped.set)
+    running = asyncio.create_task(sweeper.run())
+    await asyncio.wait_for(redis.publish("unrelated", ""), 5)
+    await publish(config(tmp_path, limit="9/s"), live.shards)
+    sweeper.config_rung()
+    await asyncio.wait_for(swapped.wait(), 5)
+    assert (live.revision, live.config.tenant_defaults.limits[0].n) == (2, 9)
+    running.cancel()
+
+
+async def test_a_config_is_followed_without_a_bell(redis: Redis, tmp_path: Path) -> None:
+    """A process that misses the bell follows within a second."""
+    live, sweeper, _ = made(redis, config(tmp_path, limit="5/s"))
+    await agree(live)
+    swapped = asyncio.Event()
+    live.on_swap(swapped.set)
+    running = asyncio.create_task(sweeper.run())
+    since = time.monotonic()
+    await publish(config(tmp_path, limit="9/s"), live.shards)
+    await asyncio.wait_for(swapped.wait(), 5)
+    assert time.monotonic() - since < 1.2
+    running.cancel()
+
+
+async def test_a_config_that_cannot_be_used_is_told(redis: Redis, tmp_path: Path) -> None:
+    """The log says what is missing on this host, and which revision is kept."""
+    live, sweeper, file = made(redis, config(tmp_path, env={}))
+    await agree(live)
+    named = '[providers.spare]\ntype = "twilio"\naccount_sid = "env:SID"\nauth_token = "env:TOKEN"\n'
+    there = {"SID": "AC" + "0" * 32, "TOKEN": "secret"}
+    await publish(config(tmp_path, env=there, extra=named), live.shards)
+    assert not await sweeper.follow()
+    line = orjson.loads(file.getvalue().splitlines()[-1])
+    assert (line["event"], line["level"], line["kept"]) == ("config_not_followed", "error", 1)
+    assert "SID" in line["mistakes"]
+
+
+async def test_a_store_that_is_away_is_waited_for(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed pass is logged, and the next one is made."""
+    monkeypatch.setattr(sweepers, "PERIOD_S", 0.01)
+    nobody = Redis(host="127.0.0.1", port=9, retry=Retry(NoBackoff(), 0))
+    _, sweeper, file = made(nobody, config(tmp_path))
+    running = asyncio.create_task(sweeper.run())
+    await file.until(b'"what":"sweep"', 2)
+    assert not running.done()
+    running.cancel()
+    await nobody.aclose()

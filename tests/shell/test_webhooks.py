@@ -1,0 +1,499 @@
+"""Callbacks over real HTTP into a real store: who is let in, what is stored before the answer, and what comes again."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import pytest
+from aiohttp import web
+from twilio.request_validator import RequestValidator
+from yarl import URL
+
+from smsd.core.outcome import Accepted
+from smsd.message import Message, Send
+from smsd.shell import webhooks as module
+from smsd.shell.live import Live, publish
+from smsd.shell.metrics import Metrics
+from smsd.shell.webhooks import Called, Texted, Webhooks, read_path
+from smsd.store import keys
+from smsd.store.connect import Store, connect
+from smsd.store.shard import Offer, Shard
+from smsd_providers.fake import ACCOUNT_SID, AUTH_TOKEN
+from tests.support import config as configs
+from tests.support.logs import Logs
+from tests.support.valkey import Valkey
+
+PUBLIC = "https://sms.example.com/edge"
+MORE = """
+[tenants.acme]
+sender = "+353861111111"
+[tenants.other]
+sender = "+353862222222"
+[tenants.twin]
+sender = "+353862222222"
+
+[providers.gateway]
+type = "http"
+url = "https://gateway.example.com/send"
+id_at = "/id"
+fields = { to = "{to}", text = "{body}" }
+[providers.gateway.receipts]
+format = "json"
+list_at = "/all"
+id_at = "/id"
+reference_at = "/ref"
+status_at = "/status"
+statuses = { ok = "delivered", no = "undelivered" }
+[providers.gateway.callbacks]
+by = "path"
+secrets = ["env:GATEWAY_TOKEN"]
+"""
+TOKEN = "a-long-token"
+
+
+class Answer(NamedTuple):
+    """An HTTP answer, whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Edge:
+    """The callbacks' server over one store, its log and metrics, and a client."""
+
+    def __init__(self, store: Store, live: Live, url: str, session: aiohttp.ClientSession, metrics: Metrics) -> None:
+        self.store, self.live, self.url, self.session, self.metrics = store, live, url, session, metrics
+        self.logs = Logs()
+        self.hooks = Webhooks(live, metrics, self.logs.logger)
+
+    async def call(self, path: str, body: bytes = b"", **headers: str) -> Answer:
+        """A POST of raw bytes."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.post(URL(self.url + path, encoded=True), data=body, headers=named) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def told(self, path: str, **fields: str) -> Answer:
+        """A callback as the built-in carrier signs it."""
+        form = {"AccountSid": ACCOUNT_SID, **fields}
+        signature = RequestValidator(AUTH_TOKEN).compute_signature(PUBLIC + path, form)
+        body = urlencode(form).encode()
+        return await self.call(
+            path, body, X_Twilio_Signature=signature, Content_Type="application/x-www-form-urlencoded"
+        )
+
+    async def receipt(self, sid: str, status: str, reference: str = "") -> Answer:
+        """A signed receipt."""
+        ref = f"?ref={quote(reference, safe='')}" if reference else ""
+        return await self.told(f"/webhooks/main/status{ref}", MessageSid=sid, MessageStatus=status)
+
+    async def submitted(self, *ids: str, tenant: str = "acme") -> list[str]:
+        """Messages that the carrier has taken, with provider ids after `sid`; returns our references."""
+        shard = self.live.shard_of(tenant)
+        far = time.time_ns() // 1000 + 3600 * 10**6
+        messages = [
+            Message(tenant, id_, "+353861234567", "Salon", "Hello", "reminder", "default", "GSM-7", 1, "IE")
+            for id_ in ids
+        ]
+        await shard.admit([Send(m, "", m.id, 0, far) for m in messages], "reminder", from_inbox=False)
+        references: list[str] = []
+        while len(references) < len(ids):  # no more at once than the provider's max_in_flight
+            offers = [Offer("main", 1, 100)]
+            request = f"r{ids[0]}-{len(references)}"
+            got = await shard.lease("default", offers, n=100, request=request, process="p", span_us=10**7)
+            await shard.settle(
+                [
+                    Accepted(one.message.key, one.fence, "accepted", one.attempt, "main", sid(one.message.id))
+                    for one in got.messages
+                ]
+            )
+            references += [one.reference for one in got.messages]
+        return references
+
+    async def state(self, key: str) -> str:
+        record = await self.live.shard_of(key.partition("/")[0]).record(key)
+        return record.state if record else "none"
+
+    def counted(self, metric: str) -> dict[str, float]:
+        """The counter's values by their labels, as they are written."""
+        lines = [line for line in self.metrics.render().decode().splitlines() if line.startswith(metric + "{")]
+        return {line[len(metric) + 1 : line.index("}")]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def sid(id_: str) -> str:
+    """A carrier's id for one of ours."""
+    return "SM" + id_.encode().hex().rjust(32, "0")
+
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    """Serves callbacks over the store of a url: `await make(url, shards=1)`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def one(url: str, shards: int = 1) -> Edge:
+            env = {**os.environ, "GATEWAY_TOKEN": TOKEN}
+            config = configs.config(tmp_path, env=env, extra=MORE, public_url=PUBLIC, limit="100000/s")
+            store = connect(url)
+            stack.push_async_callback(store.aclose)
+            live = Live(config, [Shard(store.client, n) for n in range(shards)])
+            await publish(config, live.shards)
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            edge = Edge(store, live, "", session, Metrics())
+            runner = web.ServerRunner(web.Server(edge.hooks.handle, access_log=None, lingering_time=0.1))
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            edge.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            return edge
+
+        yield one
+
+
+@pytest.fixture
+async def edge(make: Make, store_url: str) -> Edge:
+    """One shard on the shared server."""
+    return await make(store_url)
+
+
+# ---- Receipts --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_receipt_ends_its_message_before_the_answer(edge: Edge) -> None:
+    """204 means that the store has it: the message is delivered, counted, and its time to the receipt measured."""
+    [reference] = await edge.submitted("m1")
+    response = await edge.receipt(sid("m1"), "delivered", reference)
+    assert (response.status, response.body) == (204, b"")
+    assert await edge.state("acme/m1") == "delivered"
+    assert edge.counted("smsd_receipts_total") == {'outcome="delivered",provider="main"': 1.0}
+    assert edge.counted("smsd_receipt_seconds_count") == {'provider="main"': 1.0}
+
+
+async def test_a_receipt_without_our_reference_is_found_by_the_providers_id(make: Make, store_url: str) -> None:
+    """In whichever shard the message lives, the carrier's id alone finds it."""
+    edge = await make(store_url, shards=4)
+    tenants = ["acme", "b", "c", "d", "e"]
+    assert len({edge.live.shard_of(tenant).number for tenant in tenants}) > 1
+    for tenant in tenants:
+        await edge.submitted(f"m-{tenant}", tenant=tenant)
+        assert (await edge.receipt(sid(f"m-{tenant}"), "delivered")).status == 204
+        assert await edge.state(f"{tenant}/m-{tenant}") == "delivered"
+    assert edge.counted("smsd_receipts_total") == {'outcome="delivered",provider="main"': len(tenants)}
+
+
+async def test_receipts_that_come_together_are_all_stored(edge: Edge) -> None:
+    """Three hundred callbacks at once, more than one call of the store takes, each end their own message."""
+    ids = [f"m{i}" for i in range(300)]
+    references = [one for at in range(0, 300, 100) for one in await edge.submitted(*ids[at : at + 100])]
+    by_id = {reference.rpartition("/")[2]: reference for reference in references}
+    answers = await asyncio.gather(*(edge.receipt(sid(id_), "delivered", by_id[id_]) for id_ in ids))
+    assert {answer.status for answer in answers} == {204}
+    assert {await edge.state(f"acme/{id_}") for id_ in ids} == {"delivered"}
+
+
+async def test_a_repeat_changes_nothing(edge: Edge) -> None:
+    """A receipt that is told twice is answered alike, and counted as a repeat."""
+    [reference] = await edge.submitted("m1")
+    await edge.receipt(sid("m1"), "delivered", reference)
+    events = await edge.store.client.xlen(keys.key(0, "events"))
+    assert (await edge.receipt(sid("m1"), "delivered", reference)).status == 204
+    assert await edge.store.client.xlen(keys.key(0, "events")) == events
+    assert 'outcome="repeated",provider="main"' in edge.counted("smsd_receipts_total")
+
+
+@pytest.mark.parametrize(
+    "reference", ["1.acme/none", "0.acme/m1", "1.acme", "x", "1.a b/m1", "1." + "a" * 65 + "/m1", "99.acme/m1"]
+)
+async def test_a_receipt_that_nobody_waits_for_is_taken(edge: Edge, reference: str) -> None:
+    """A signed receipt with a reference that leads nowhere is answered 204, lest it come again, and does no harm."""
+    await edge.submitted("m1")
+    assert (await edge.receipt("SM" + "f" * 32, "delivered", reference)).status == 204
+    assert await edge.state("acme/m1") == "submitted"
+
+
+async def test_a_status_that_changes_nothing_here_is_taken(edge: Edge) -> None:
+    """`sent` is noted, and the message goes on waiting for its end."""
+    [reference] = await edge.submitted("m1")
+    assert (await edge.receipt(sid("m1"), "sent", reference)).status == 204
+    assert await edge.state("acme/m1") == "submitted"
+    assert edge.counted("smsd_receipts_total") == {'outcome="noted",provider="main"': 1.0}
+
+
+async def test_many_receipts_in_one_callback(edge: Edge) -> None:
+    """A gateway that tells several at once, with its secret in the path, is answered when all of them are stored."""
+    one, two = await edge.submitted("m1", "m2")
+    body = f'{{"all": [{{"id": "a", "ref": "{one}", "status": "ok"}}, {{"id": "b", "ref": "{two}", "status": "no"}}]}}'
+    assert (await edge.call(f"/webhooks/gateway/{TOKEN}/status", body.encode())).status == 204
+    assert [await edge.state(f"acme/{one.rpartition('/')[2]}"), await edge.state(f"acme/{two.rpartition('/')[2]}")] == [
+        "delivered",
+        "undelivered",
+    ]
+    assert (await edge.call("/webhooks/gateway/wrong-token/status", body.encode())).status == 403
+
+
+# ---- Who is not let in -----------------------------------------------------------------------------------------------
+
+
+async def test_a_forged_callback_changes_nothing(edge: Edge) -> None:
+    """Without the right signature the answer is a bare 403, which is counted, and the log hints once at public_url."""
+    [reference] = await edge.submitted("m1")
+    path = f"/webhooks/main/status?ref={quote(reference, safe='')}"
+    body = urlencode({"AccountSid": ACCOUNT_SID, "MessageSid": sid("m1"), "MessageStatus": "delivered"}).encode()
+    for signature in ({}, {"X_Twilio_Signature": "AAAA"}):
+        response = await edge.call(path, body, **signature)
+        assert (response.status, response.body) == (403, b"")
+    assert await edge.state("acme/m1") == "submitted"
+    assert edge.counted("smsd_receipts_total") == {'outcome="forged",provider="main"': 2.0}
+    assert [line["detail"] for line in edge.logs.lines] == ["the proof fails: is public_url what the provider calls?"]
+
+
+async def test_the_host_header_is_not_believed(edge: Edge) -> None:
+    """A signature over the URL that the caller claims by its headers does not count, only one over public_url's."""
+    form = {"AccountSid": ACCOUNT_SID, "MessageSid": "SM1", "MessageStatus": "delivered"}
+    signature = RequestValidator(AUTH_TOKEN).compute_signature("https://evil.example.com/webhooks/main/status", form)
+    response = await edge.call(
+        "/webhooks/main/status",
+        urlencode(form).encode(),
+        X_Twilio_Signature=signature,
+        Host="evil.example.com",
+        X_Forwarded_Host="evil.example.com",
+        X_Forwarded_Proto="https",
+    )
+    assert response.status == 403
+
+
+async def test_the_proxy_may_leave_the_prefix_in_place(edge: Edge) -> None:
+    """Whether or not the proxy cuts off the path of public_url, the same URL is checked."""
+    [reference] = await edge.submitted("m1")
+    path = f"/webhooks/main/status?ref={quote(reference, safe='')}"
+    form = {"AccountSid": ACCOUNT_SID, "MessageSid": sid("m1"), "MessageStatus": "delivered"}
+    signature = RequestValidator(AUTH_TOKEN).compute_signature(PUBLIC + path, form)
+    assert (await edge.call("/edge" + path, urlencode(form).encode(), X_Twilio_Signature=signature)).status == 204
+    assert await edge.state("acme/m1") == "delivered"
+
+
+@pytest.mark.parametrize(
+    "path", ["/webhooks/nobody/status", "/webhooks/", "/webhooks", "/", "/webhooks/main/a/b/status", "/metrics"]
+)
+async def test_an_unknown_path_is_not_found(edge: Edge, path: str) -> None:
+    """A provider that is not configured, and any other path, are a bare 404."""
+    response = await edge.call(path, b"x")
+    assert (response.status, response.body) == (404, b"")
+
+
+async def test_what_cannot_be_read_is_told_apart_from_forgery(edge: Edge) -> None:
+    """A signed callback that is no receipt is 400 and counted as unreadable."""
+    assert (await edge.told("/webhooks/main/status", MessageSid="SM1")).status == 400
+    assert edge.counted("smsd_receipts_total") == {'outcome="unreadable",provider="main"': 1.0}
+
+
+async def test_other_methods_are_refused(edge: Edge) -> None:
+    """Only GET and POST are callbacks; a GET without proof is forged."""
+    async with edge.session.put(edge.url + "/webhooks/main/status") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "GET, POST")
+    async with edge.session.get(edge.url + "/webhooks/main/status") as response:
+        assert response.status == 403
+
+
+async def test_a_large_body_is_refused_unread(edge: Edge) -> None:
+    """More than 64 KB is 413, whether the length is declared, or found out while reading."""
+    assert (await edge.call("/webhooks/main/status", b"x" * (module.BODY_MAX + 1))).status == 413
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(1000):
+            yield b"x" * 1024
+
+    with contextlib.suppress(aiohttp.ClientConnectionError):  # the connection ends under the writer
+        async with edge.session.post(edge.url + "/webhooks/main/status", data=pieces()) as response:
+            assert response.status == 413
+    assert edge.counted("smsd_receipts_total") == {'outcome="too_large",provider="main"': 2.0}
+
+
+async def test_a_body_of_the_allowed_size_in_pieces_is_read(edge: Edge) -> None:
+    """What comes slowly and in pieces is read whole before it is judged."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(module.BODY_MAX // 1024):
+            yield b"x" * 1024
+            await asyncio.sleep(0)
+
+    async with edge.session.post(edge.url + "/webhooks/main/status", data=pieces()) as response:
+        assert response.status == 403
+
+
+async def test_a_body_that_does_not_come_is_given_up(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that declares a body and sends none is answered 408 and hung up on."""
+    monkeypatch.setattr(module, "BODY_S", 0.05)
+    host, _, port = edge.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /webhooks/main/status HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 20)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
+async def test_a_provider_that_fails_is_told_again_and_logged_once(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in a provider's own code is 503, lest the receipt be lost, and does not fill the log."""
+
+    def fail(_provider: object, _callback: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(type(edge.live.config.provider("main")), "receipts", fail)
+    assert [(await edge.receipt("SM1", "delivered")).status for _ in range(3)] == [503, 503, 503]
+    assert [line["exc_info"] for line in edge.logs.lines] == [True]
+
+
+# ---- When the store does not take it ---------------------------------------------------------------------------------
+
+
+async def test_a_store_that_is_away_asks_for_a_repeat(make: Make, start_valkey: Callable[..., Valkey]) -> None:
+    """While the store is down the answer is 503 with Retry-After, and when it is back the repeat is taken."""
+    server = start_valkey(appendonly=True, fsync="always")
+    edge = await make(server.url)
+    [reference] = await edge.submitted("m1")
+    server.kill()
+    response = await edge.receipt(sid("m1"), "delivered", reference)
+    assert (response.status, response.headers["Retry-After"]) == (503, str(module.RETRY_AFTER_S))
+    server.start()
+    assert (await edge.receipt(sid("m1"), "delivered", reference)).status == 204
+    assert await edge.state("acme/m1") == "delivered"
+    assert edge.counted("smsd_receipts_total")['outcome="unavailable",provider="main"'] == 1.0
+
+
+async def test_a_store_that_is_slow_asks_for_a_repeat(
+    make: Make, start_valkey: Callable[..., Valkey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that stands still is waited for no longer than a second, and a late write does no harm."""
+    monkeypatch.setattr(module, "STORE_S", 0.2)
+    server = start_valkey()
+    edge = await make(server.url)
+    [reference] = await edge.submitted("m1")
+    os.kill(server.pid, signal.SIGSTOP)
+    answers = await asyncio.gather(
+        *(edge.receipt(sid("m1"), "delivered", reference) for _ in range(5)),
+        edge.told("/webhooks/main/inbound", MessageSid="SM2", From="+353861234567", To="Salon", Body="Yes"),
+    )
+    assert {answer.status for answer in answers} == {503}
+    os.kill(server.pid, signal.SIGCONT)
+    monkeypatch.undo()
+    assert (await edge.receipt(sid("m1"), "delivered", reference)).status == 204
+    assert await edge.state("acme/m1") == "delivered"
+
+
+async def test_what_waits_for_the_store_is_bounded(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More receipts than the bound are asked to come again at once, instead of filling the memory."""
+    monkeypatch.setattr(module, "WAITING_MAX", 0)
+    assert (await edge.receipt("SM1", "delivered", "1.acme/m1")).status == 503
+
+
+async def test_one_receipt_that_the_store_cannot_take_holds_up_no_other(edge: Edge) -> None:
+    """A message whose record is spoilt costs its own callback only."""
+    references = await edge.submitted("m1", "m2", "m3")
+    await edge.store.client.hset(keys.key(0, "msg"), "acme/m2", b"\xc1")
+    answers = await asyncio.gather(*(edge.receipt(sid(one.rpartition("/")[2]), "delivered", one) for one in references))
+    assert sorted(answer.status for answer in answers) == [204, 204, 503]
+    assert [await edge.state("acme/m1"), await edge.state("acme/m3")] == ["delivered", "delivered"]
+
+
+# ---- Texts that people send ------------------------------------------------------------------------------------------
+
+
+async def _texts(edge: Edge, shard: int = 0) -> Sequence[dict[bytes, bytes]]:
+    entries: Any = await edge.store.client.xrange(keys.key(shard, "inbound"))
+    return [fields for _, fields in entries]
+
+
+async def test_a_text_comes_to_the_inbound_stream(edge: Edge) -> None:
+    """A signed text is in the stream with the contract's fields, for the tenant whose number was texted."""
+    response = await edge.told(
+        "/webhooks/main/inbound",
+        MessageSid="SM7",
+        From="+353861234567",
+        To="+353861111111",
+        Body="Yes ✓",
+        NumSegments="2",
+    )
+    assert response.status == 204
+    [fields] = await _texts(edge)
+    assert abs(int(fields.pop(b"at")) - time.time() * 1000) < 60_000
+    assert {name.decode(): value.decode() for name, value in fields.items()} == {
+        "v": "1",
+        "provider": "main",
+        "provider_id": "SM7",
+        "from": "+353861234567",
+        "to": "+353861111111",
+        "body": "Yes ✓",
+        "parts": "2",
+        "tenant": "acme",
+        "in_reply_to": "",
+        "intent": "",
+        "opt_out": "",
+    }
+    assert edge.counted("smsd_inbound_total") == {'provider="main"': 1.0}
+
+
+async def test_a_text_goes_to_its_tenants_shard(make: Make, store_url: str) -> None:
+    """The tenant's shard has it; shard 0 those whose tenant cannot be told."""
+    edge = await make(store_url, shards=4)
+    home = edge.live.shard_of("acme").number
+    assert home != 0
+    for to in ("+353861111111", "+353862222222", "+353869999999"):
+        await edge.told("/webhooks/main/inbound", MessageSid="SM7", From="+353861234567", To=to, Body="Yes")
+    assert [fields[b"tenant"] for fields in await _texts(edge, home)] == [b"acme"]
+    assert [(fields[b"to"], fields[b"tenant"]) for fields in await _texts(edge)] == [
+        (b"+353862222222", b""),
+        (b"+353869999999", b""),
+    ]
+
+
+async def test_a_forged_text_is_not_written(edge: Edge) -> None:
+    """The proof is wanted for texts as for receipts."""
+    body = urlencode({"AccountSid": ACCOUNT_SID, "MessageSid": "SM7", "From": "+353861234567", "Body": "x"}).encode()
+    assert (await edge.call("/webhooks/main/inbound", body, X_Twilio_Signature="AAAA")).status == 403
+    assert await _texts(edge) == []
+
+
+def test_the_default_sender_is_nobodys(tmp_path: Path) -> None:
+    """A sender that several tenants share, or all have by default, names none of them."""
+    config = configs.config(tmp_path, env={**os.environ, "GATEWAY_TOKEN": TOKEN}, extra=MORE)
+    texted = Texted()
+    assert texted.tenant(config, "+353861111111") == "acme"
+    assert [texted.tenant(config, to) for to in ("+353862222222", "Salon", "+1")] == ["", "", ""]
+
+
+# ---- Paths -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "public", "called"),
+    [
+        ("/webhooks/main/status?ref=1", "https://h", Called("main", "status")),
+        ("/webhooks/main/inbound", "https://h", Called("main", "inbound")),
+        ("/webhooks/main", "https://h", Called("main", "status")),
+        ("/webhooks/main/tok/inbound", "https://h", Called("main", "inbound")),
+        ("/webhooks/main/tok", "https://h", Called("main", "status")),
+        ("/x/y/webhooks/main/status", "https://h/x/y", Called("main", "status")),
+        ("/webhooks/main/status", "https://h/x/y", Called("main", "status")),
+        ("/webhooks/webhooks/main/status", "https://h/webhooks", Called("main", "status")),
+        ("/webhooks/main/status", "https://h/webhooks", Called("main", "status")),
+        ("/webhooks/main/status", "", Called("main", "status")),
+        ("/webhooks//status", "https://h", None),
+        ("/webhooks/main//status", "https://h", None),
+        ("/webhooks/main/a/b/status", "https://h", None),
+        ("http://h/webhooks/main/status", "https://h", None),
+        ("/other", "https://h", None),
+    ],
+)
+def test_a_path_is_read(path: str, public: str, called: Called | None) -> None:
+    """Provider and kind are told with and without token, suffix and public prefix, and nothing else is a callback."""
+    assert read_path(path, public) == called
