@@ -1,0 +1,150 @@
+"""The commands that ask a running smsd, or its store: send, trace, status, health."""
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from smsd.cli.say import CONFIG, Code, ConfigPath, Json, Trouble, answer, run, say
+
+HEALTH_S = 3.0
+
+
+def send(
+    tenant: str,
+    to: str,
+    body: str,
+    /,
+    *,
+    class_: Annotated[str, Parameter(name="--class")] = "reminder",
+    id: str = "",
+    sender: Annotated[str, Parameter(name="--from")] = "",
+    campaign: str = "",
+    not_before: str = "",
+    not_after: str = "",
+    timeout: Annotated[float, Parameter(help="seconds to wait for its end; 0: do not wait")] = 60,
+    config: ConfigPath = CONFIG,
+    json: Json = False,
+) -> Code:
+    """Send one message and wait for its end.
+
+    Exits with 0 when it was delivered (or, with --timeout 0, enqueued).
+
+    Parameters
+    ----------
+    tenant
+        whose message it is
+    to
+        the recipient, as +353861234567
+    body
+        the text
+    class_
+        reminder, marketing, or another of the config
+    id
+        the platform's own id; made up where none is given
+    sender
+        a number, short code or name; else the tenant's
+    campaign
+        the campaign that it belongs to
+    not_before
+        as 2026-11-24T10:00:00+01:00, or in epoch milliseconds
+    not_after
+        likewise
+    """
+    from smsd.cli.ask_send import Letter, post
+
+    fields = {
+        "tenant": tenant,
+        "to": to,
+        "body": body,
+        "id": id,
+        "from": sender,
+        "campaign": campaign,
+        "not_before": not_before,
+        "not_after": not_after,
+    }
+    letter = Letter(class_, {name: value for name, value in fields.items() if value}, timeout)
+    end = run(post(config, letter, tell=(lambda _: None) if json else say))
+    answer(end, f"{end['state']}{': ' + end['reason'] if end.get('reason') else ''}", json=json)
+    return Code.OK if end["state"] == "delivered" or timeout == 0 else Code.NOT
+
+
+def trace(tenant: str, id: str, /, *, config: ConfigPath = CONFIG, json: Json = False) -> Code:
+    """Tell the whole story of one message in plain words.
+
+    Exits with 1 when the message is not known (any more).
+
+    Parameters
+    ----------
+    tenant
+        whose message it is
+    id
+        its id; one that came without: CLASS-ENTRY_ID
+    """
+    return run(_trace(tenant, id, config, json))
+
+
+async def _trace(tenant: str, id: str, config: ConfigPath, json: bool) -> Code:
+    import time
+    from zlib import crc32
+
+    from smsd.cli import story
+    from smsd.cli.reach import reach
+
+    async with reach(config) as store:
+        key = f"{tenant}/{id}"
+        record = await store.shards[crc32(tenant.encode()) % len(store.shards)].record(key)
+    if record is None:
+        raise Trouble(
+            f"{key} is not known: it was never taken (look for a rejected event), or its record is gone "
+            "([retention] messages)"
+        )
+    told: dict[str, Any] = {
+        "tenant": tenant,
+        "id": id,
+        "state": record.state,
+        "class": record.class_,
+        "route": record.route,
+        "attempts": record.attempt,
+        "deadline_ms": record.deadline // 1000,
+        "history": [] if record.state == "tomb" else story.steps(record),
+        "taken": record.taken,
+    }
+    answer(told, "\n".join(story.tell(key, record, time.time_ns() // 1000)), json=json)
+    return Code.OK
+
+
+def status(*, config: ConfigPath = CONFIG, json: Json = False) -> Code:
+    """Show what waits, what is in flight, which config is in force, and who works.
+
+    Exits with 1 when nobody works, or another config than the file's is in force.
+    """
+    from smsd.cli.ask_status import shown, standing
+
+    now = run(standing(config))
+    answer(now, shown(now), json=json)
+    return Code.OK if now.processes and now.config_is_file else Code.NOT
+
+
+def health(*, config: ConfigPath = CONFIG, json: Json = False) -> Code:
+    """Ask the smsd of this host whether it is ready; 1 when it is not."""
+    import http.client
+
+    from smsd.cli.reach import configured
+    from smsd.shell.listening import address
+
+    where = address(configured(config).http.listen)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(where.host, where.host)  # noqa: S104 - never bound, only asked
+    connection = http.client.HTTPConnection(host, where.port, timeout=HEALTH_S)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        said = response.read(4096).decode("utf-8", "replace").strip()
+    except (OSError, http.client.HTTPException) as error:
+        raise Trouble(
+            f"nobody answers at {where} ([http] listen): {error or 'no answer'}; is smsd run running?"
+        ) from None
+    finally:
+        connection.close()
+    ready = response.status == 200
+    answer({"ready": ready, "said": said, "listen": str(where)}, said, json=json)
+    return Code.OK if ready else Code.NOT

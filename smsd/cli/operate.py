@@ -1,0 +1,66 @@
+"""The commands that run smsd and change its config: run, check, reload."""
+
+import os
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from smsd.cli.say import CONFIG, Code, ConfigPath, Json, Trouble, answer
+from smsd.cli.say import run as run_async
+
+
+def run(
+    *,
+    workers: Annotated[int, Parameter(help="processes that share the work")] = 1,
+    config: ConfigPath = CONFIG,
+    with_parent: Annotated[bool, Parameter(negative="", help="drain and end when standard input does")] = False,
+    verbose: Annotated[bool, Parameter(negative="", help="log more")] = False,
+) -> int:
+    """Run the daemon until SIGTERM or SIGINT, which drain it; SIGHUP reloads the config."""
+    from smsd.shell.daemon import Settings, run_one
+    from smsd.shell.supervisor import run_many
+
+    if not 1 <= workers <= 256:
+        raise Trouble("--workers must be from 1 to 256", Code.MISTAKE)
+    settings = Settings(config=config, with_parent=with_parent, verbose=verbose)
+    return run_one(settings) if workers == 1 else run_many(settings, workers)
+
+
+def check(*, config: ConfigPath = CONFIG, json: Json = False) -> Code:
+    """Print every mistake in the config, with file and line and what would be right; 2 when there is one."""
+    from smsd.config import ConfigErrors, load
+
+    try:
+        load(config, os.environ)
+    except ConfigErrors as errors:
+        mistakes = errors.mistakes
+    else:
+        mistakes = []
+    count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
+    told = [*map(str, mistakes), f"{config}: {count}"] if mistakes else [f"{config}: no mistakes"]
+    answer({"ok": not mistakes, "mistakes": mistakes}, "\n".join(told), json=json)
+    return Code.MISTAKE if mistakes else Code.OK
+
+
+def reload(*, config: ConfigPath = CONFIG, json: Json = False) -> Code:
+    """Check the config and put it in force in every process of every host, also backwards.
+
+    What is in [store], [http] and [webhooks] belongs to one host: a SIGHUP reads these again, addresses hold until a
+    restart.
+    """
+    return run_async(_reload(config, json))
+
+
+async def _reload(config: ConfigPath, json: bool) -> Code:
+    from smsd.cli.reach import reach
+    from smsd.shell.live import content_hash, publish, published
+
+    async with reach(config, secrets=True) as store:
+        before = await published(store.shards[0])
+        revision = await publish(store.config, store.shards)
+        changed = before.hash != content_hash(store.config)
+    told = (
+        f"revision {revision} is in force" if changed else f"revision {revision} was in force already: nothing changed"
+    )
+    answer({"revision": revision, "changed": changed}, told, json=json)
+    return Code.OK

@@ -1,0 +1,69 @@
+"""How every command speaks: an answer as text or JSON, a mistake as one line, and the exit codes.
+
+Never shows a traceback for what a person can mend.
+"""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from cyclopts import Parameter
+
+T = TypeVar("T")
+
+
+class Code(IntEnum):
+    """What a command's exit code means."""
+
+    OK = 0  # done, and all is as wished
+    NOT = 1  # done, but not as wished: not delivered, not ready, not conforming, a message not known
+    MISTAKE = 2  # in the command line or the config; nothing was done
+    STORE = 3  # the store cannot be reached
+    BROKEN = 70  # a fault of smsd itself
+    STOPPED = 130  # by Ctrl-C
+
+
+EXIT_CODES = (
+    "Exit codes: 0 as wished; 1 done, but not as wished; 2 a mistake in the command line or the config; "
+    "3 the store cannot be reached."
+)
+
+ConfigPath = Annotated[
+    Path, Parameter(name="--config", env_var="SMSD_CONFIG", help="the config file", group="Everywhere")
+]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="answer as one line of JSON", group="Everywhere")]
+
+CONFIG = Path("smsd.toml")
+
+
+class Trouble(Exception):
+    """Why a command ends otherwise than wished: what went wrong, and what would mend it."""
+
+    def __init__(self, said: str, code: Code = Code.NOT) -> None:
+        super().__init__(said)
+        self.code = code
+
+
+def say(text: str) -> None:
+    """A line of the answer."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def answer(value: object, text: str, *, json: bool) -> None:
+    """The answer, in the form that was asked for."""
+    say(msgspec.json.encode(value).decode() if json else text)
+
+
+def complain(text: str) -> None:
+    """To standard error."""
+    sys.stderr.write(f"smsd: {text}\n")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a command's coroutine to its end."""
+    return asyncio.run(work)

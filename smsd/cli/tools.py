@@ -1,0 +1,102 @@
+"""The commands that need no store: segments, vet, carrier, demo."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from smsd.cli.say import Code, Json, Trouble, answer, say
+
+
+def segments(text: str, /, *, json: Json = False) -> Code:
+    """Count the segments of a text, as providers bill them.
+
+    Parameters
+    ----------
+    text
+        the text of a message
+    """
+    from smsd.text import segment
+
+    try:
+        counted = segment(text)
+    except ValueError as error:
+        raise Trouble(f"this is no text that can be sent: {error}", Code.MISTAKE) from None
+    room = {"GSM-7": (160, 153), "UCS-2": (70, 67)}[counted.encoding][counted.count > 1]
+    left = counted.count * room - counted.units
+    parts = "segment" if counted.count == 1 else "segments"
+    told = f"{counted.count} {parts} of {counted.encoding}: {counted.units} units, room for {left} more"
+    answer({"encoding": counted.encoding, "segments": counted.count, "units": counted.units}, told, json=json)
+    return Code.OK
+
+
+def vet(
+    target: str,
+    /,
+    *,
+    vectors: Annotated[Path | None, Parameter(help="a JSON file of what only the vendor can tell")] = None,
+    json: Json = False,
+) -> Code:
+    """Hold a provider to its contract, without a network and without an account.
+
+    Exits with 1 when it does not conform.
+
+    Parameters
+    ----------
+    target
+        a type, such as twilio, or package.module:Class
+    """
+    from smsd.testing.conformance import vet as vet_provider
+
+    try:
+        report = vet_provider(target, vectors)
+    except ValueError as error:
+        raise Trouble(str(error), Code.MISTAKE) from None
+    results = [{"name": r.name, "outcome": r.outcome, "detail": r.detail} for r in report.results]
+    answer({"target": report.target, "ok": report.ok, "results": results}, str(report), json=json)
+    return Code.OK if report.ok else Code.NOT
+
+
+def carrier(*flags: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+    """Run the built-in carrier by itself, to try a config against: see smsd carrier --help."""
+    from smsd.testing.carrier import main
+
+    try:
+        return main(flags)
+    except SystemExit as end:  # argparse has said why
+        return end.code if isinstance(end.code, int) else Code.MISTAKE
+
+
+def demo(
+    *,
+    messages: Annotated[int, Parameter(help="how many to enqueue")] = 20_000,
+    tenants: Annotated[int, Parameter(help="how many send them")] = 4_000,
+    workers: Annotated[int, Parameter(help="processes of smsd run")] = 2,
+    seed: Annotated[int, Parameter(help="of the messages and of the carrier's faults")] = 1,
+    limit_s: Annotated[float, Parameter(help="the longest that it may take")] = 170,
+    keep: Annotated[bool, Parameter(negative="", help="keep the folder: config, log, data of the store")] = False,
+    json: Annotated[
+        bool, Parameter(negative="", help="print the ledger as one line of JSON, and nothing else")
+    ] = False,
+) -> Code:
+    """Run thousands of messages from the streams to the built-in carrier and back, and account for each.
+
+    Starts a store, a carrier and workers of its own, on free ports and in a folder of its own, and ends them all. Exits
+    with 0 only when nothing was lost, nothing doubled without the flag, and every message is accounted for.
+    """
+    from smsd.demo.run import Plan, run
+    from smsd.demo.stage import Unstaged
+
+    wrong = [
+        f"--{name} must be at least {least}"
+        for name, given, least in (("messages", messages, 1), ("tenants", tenants, 1), ("workers", workers, 1))
+        if given < least
+    ]
+    if wrong:
+        raise Trouble("; ".join(wrong), Code.MISTAKE)
+    plan = Plan(messages=messages, tenants=tenants, workers=workers, seed=seed, limit_s=limit_s, keep=keep)
+    try:
+        ledger = run(plan, quiet=json, say=say)
+    except Unstaged as error:
+        raise Trouble(str(error), Code.NOT) from None
+    return Code.OK if ledger.clean else Code.NOT

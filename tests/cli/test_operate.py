@@ -1,0 +1,79 @@
+"""run, check and reload, from outside."""
+
+from pathlib import Path
+
+import redis as redis_py
+
+from smsd.store import keys
+from tests.support.config import write
+from tests.support.running import Daemon, smsd
+
+
+def test_check_finds_nothing_in_a_good_file(tmp_path: Path) -> None:
+    """A config without mistakes is told so, with 0."""
+    path = write(tmp_path)
+    said = smsd("check", "--config", str(path))
+    assert (said.code, said.out) == (0, f"{path}: no mistakes\n")
+    assert smsd("check", "--config", str(path), "--json").json() == {"ok": True, "mistakes": []}
+
+
+def test_check_prints_every_mistake_with_file_and_line(tmp_path: Path) -> None:
+    """All mistakes come at once, each with its place and what would be right, and the code is 2."""
+    path = write(tmp_path, extra='[classes.otp]\nwieght = 1\n[tenants.acme]\nlimits = ["many"]\n')
+    lines = path.read_text().splitlines()
+    said = smsd("check", "--config", str(path))
+    assert said.code == 2
+    assert f"{path}:{lines.index('wieght = 1') + 1}: classes.otp.wieght" in said.out
+    assert "tenants.acme.limits" in said.out
+    assert said.out.endswith("2 mistakes\n")
+    mistakes = smsd("check", "--config", str(path), "--json").json()["mistakes"]
+    assert {mistake["key"].split(".")[0] for mistake in mistakes} == {"classes", "tenants"}
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    """Without a config every command that wants one names the file, with 2."""
+    for words in (("check",), ("status",), ("reload",), ("health",), ("trace", "a", "b"), ("send", "a", "+1", "x")):
+        said = smsd(*words, "--config", str(tmp_path / "none.toml"))
+        assert said.code == 2
+        assert "none.toml" in said.out + said.err
+        assert "Traceback" not in said.err
+
+
+def test_the_environment_names_the_file(tmp_path: Path) -> None:
+    """Without --config it is $SMSD_CONFIG, and without that smsd.toml in the current folder."""
+    path = write(tmp_path)
+    assert smsd("check", env={"SMSD_CONFIG": str(path)}, cwd=Path("/")).code == 0
+    assert smsd("check", cwd=tmp_path).out == "smsd.toml: no mistakes\n"
+
+
+def test_reload_puts_the_file_in_force_everywhere(tmp_path: Path, store_url: str) -> None:
+    """A running daemon follows what the command published, and is told by nobody else."""
+    values = {"store": store_url, "http": "127.0.0.1:0", "webhooks": "127.0.0.1:0", "public_url": ""}
+    path = write(tmp_path, **values)
+    with Daemon(path).ready() as daemon:
+        write(tmp_path, **values, limit="7/s")
+        said = smsd("reload", "--config", str(path), "--json")
+        assert (said.code, said.json()) == (0, {"revision": 2, "changed": True})
+        (line,) = daemon.heard("config_swapped")
+        assert (line["revision"], line["how"]) == (2, "followed")
+        again = smsd("reload", "--config", str(path))
+        assert "nothing changed" in again.out
+
+
+def test_reload_refuses_a_bad_file(tmp_path: Path, store_url: str) -> None:
+    """A file with mistakes is not published: the first one is told, with how to see them all."""
+    path = write(tmp_path, store=store_url, extra="[classes.otp]\nwieght = 1\nmax_attempts = 0\n")
+    said = smsd("reload", "--config", str(path))
+    assert (said.code, said.out, len(said.err.splitlines())) == (2, "", 1)
+    assert "1 more: smsd check" in said.err
+    with redis_py.Redis.from_url(store_url) as client:
+        assert not client.exists(keys.key(0, "conf"))
+
+
+def test_run_refuses_a_bad_file(tmp_path: Path) -> None:
+    """The daemon does not start on half a config: every mistake is in its log, and the code is 2."""
+    path = write(tmp_path, extra="[classes.otp]\nwieght = 1\nmax_attempts = 0\n")
+    said = smsd("run", "--config", str(path))
+    assert said.code == 2
+    assert "wieght" in said.err
+    assert "max_attempts" in said.err
