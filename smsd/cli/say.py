@@ -3,14 +3,12 @@
 Never shows a traceback for what a person can mend.
 """
 
-import asyncio
 import sys
 from collections.abc import Coroutine
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import msgspec
 from cyclopts import Parameter
 
 T = TypeVar("T")
@@ -56,7 +54,11 @@ def say(text: str) -> None:
 
 def answer(value: object, text: str, *, json: bool) -> None:
     """The answer, in the form that was asked for."""
-    say(msgspec.json.encode(value).decode() if json else text)
+    if json:
+        import msgspec
+
+        text = msgspec.json.encode(value).decode()
+    say(text)
 
 
 def complain(text: str) -> None:
@@ -66,4 +68,6 @@ def complain(text: str) -> None:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Runs a command's coroutine to its end."""
+    import asyncio
+
     return asyncio.run(work)

@@ -73,7 +73,7 @@ def demo(
     tenants: Annotated[int, Parameter(help="how many send them")] = 4_000,
     workers: Annotated[int, Parameter(help="processes of smsd run")] = 2,
     seed: Annotated[int, Parameter(help="of the messages and of the carrier's faults")] = 1,
-    limit_s: Annotated[float, Parameter(help="the longest that it may take")] = 170,
+    limit_s: Annotated[float, Parameter(help="seconds for the messages to end")] = 155,
     keep: Annotated[bool, Parameter(negative="", help="keep the folder: config, log, data of the store")] = False,
     json: Annotated[
         bool, Parameter(negative="", help="print the ledger as one line of JSON, and nothing else")

@@ -35,7 +35,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tenants: int = 4_000
     workers: int = 2
     seed: int = 1
-    limit_s: float = 170  # for the messages to end, from the first that is enqueued
+    limit_s: float = 155  # for the messages to end, from the first that is enqueued
     keep: bool = False
 
 

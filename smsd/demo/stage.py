@@ -27,6 +27,7 @@ POLL_S = 0.05
 END_S = 20.0
 RECEIPT_TIMEOUT_S = 20
 DRAIN_S = 10
+THROTTLE = 0.004  # of requests: each 429 slows a worker down, as it should, and the demo is to end soon
 
 CONFIG = """\
 # Made by `smsd demo`: one store, one carrier, and its faults.
@@ -68,7 +69,7 @@ region = "IE"
 route = "default"
 
 [tenants.chain]
-limits = ["300/s"]
+limits = ["400/s"]
 sender = "Chain"
 
 [routes.default]
@@ -139,7 +140,7 @@ def stage(*, seed: int, workers: int, keep: bool) -> Generator[Stage]:
         down.callback(store.stop)
         try:
             store_url = store.start()
-            carrier = down.enter_context(start(profile="demo", seed=seed))
+            carrier = down.enter_context(start(profile="demo", seed=seed, connections=64, throttle=THROTTLE))
         except (StoreError, RuntimeError) as error:
             raise Unstaged(str(error)) from None
         http_at, webhooks_at = _free(), _free()

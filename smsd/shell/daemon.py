@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -79,7 +80,8 @@ class Worker:
     async def _start(self, down: contextlib.AsyncExitStack) -> None:
         config = self._config
         try:
-            store, facts = await open_store(self._url, shards=config.shards, classes=config.classes)
+            strict = config.store.durability == "strict"
+            store, facts = await open_store(self._url, shards=config.shards, classes=config.classes, strict=strict)
         except StoreAway as error:
             raise Refused(EXIT_STORE, [str(error)]) from None
         except StoreError as error:
@@ -88,7 +90,8 @@ class Worker:
         self.store = store
         for warning in facts.warnings:
             self._log.warning("store", detail=warning)
-        self.live = live = Live(config, [Shard(store.client, number) for number in range(config.shards)])
+        shards = [Shard(store.client, number, strict=strict) for number in range(config.shards)]
+        self.live = live = Live(config, shards)
         await self._agree()
         metrics = Metrics()
         self.transport = Transport()
@@ -144,10 +147,16 @@ class Worker:
         self._parts[asyncio.create_task(work, name=part)] = part
 
     def _watch_signals(self) -> None:
+        """The handlers outlive the loop, which would take its own ones away: a signal that comes while the embedded
+        store is being ended must not end us before it.
+        """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload_soon)
+        for number, told in (
+            (signal.SIGTERM, self.stop),
+            (signal.SIGINT, self.stop),
+            (signal.SIGHUP, self.reload_soon),
+        ):
+            signal.signal(number, partial(_heard, loop, told))
         if self._settings.with_parent:
             loop.add_reader(sys.stdin.fileno(), self._parent_spoke)
 
@@ -237,6 +246,11 @@ class Worker:
             for task in open_:
                 task.cancel()
             _, open_ = await asyncio.wait(open_, timeout=0.1)
+
+
+def _heard(loop: asyncio.AbstractEventLoop, told: Callable[[], None], _number: int, _frame: object) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: we are ending
+        loop.call_soon_threadsafe(told)
 
 
 async def _ping(store: Store) -> None:

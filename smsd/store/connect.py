@@ -90,11 +90,13 @@ def connect(url: str, *, shards: int = 1, size: int = POOL_SIZE) -> Store:
     return Store(_client(url, size, CALL_S), _client(url, blocking_size, BLOCKING_CALL_S), address)
 
 
-async def open_store(url: str, *, shards: int, classes: Iterable[str], size: int = POOL_SIZE) -> tuple[Store, Facts]:
+async def open_store(
+    url: str, *, shards: int, classes: Iterable[str], size: int = POOL_SIZE, strict: bool = False
+) -> tuple[Store, Facts]:
     """`connect`, `check` and `settle_meta`; closed again when one of them fails. Raises StoreError, StoreAway."""
     store = connect(url, shards=shards, size=size)
     try:
-        facts = await check(store)
+        facts = await check(store, strict=strict)
         await settle_meta(store, shards=shards, classes=classes)
     except BaseException:
         await store.aclose()
@@ -183,7 +185,7 @@ def _checked(url: str) -> str:
 # ---- What must hold --------------------------------------------------------------------------------------------------
 
 
-async def check(store: Store) -> Facts:
+async def check(store: Store, *, strict: bool = False) -> Facts:
     """Refuses a server that would lose messages or cannot run the scripts. Raises StoreError, StoreAway."""
     info = await _info(store)
     name, version = ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info["redis_version"])
@@ -204,6 +206,11 @@ async def check(store: Store) -> Facts:
             " set maxmemory-policy noeviction"
         )
     warnings: list[str] = []
+    if strict and not info.get("aof_enabled"):
+        raise StoreError(
+            f'[store] durability = "strict" needs an append-only file, which {store.address} does not keep:'
+            " set appendonly yes there"
+        )
     if not info.get("aof_enabled"):
         warnings.append("the store keeps no append-only file, so a crash of it loses messages: set appendonly yes")
     if not info.get("maxmemory"):

@@ -267,3 +267,11 @@ async def test_checking_changes_nothing(store: Store, redis: Redis) -> None:
     """The look at a server writes no key."""
     await check(store)
     assert await redis.dbsize() == 0
+
+
+async def test_strict_durability_refuses_a_store_without_an_append_only_file(
+    start_valkey: Callable[..., Valkey],
+) -> None:
+    """What cannot be promised is refused at the start, with what would mend it."""
+    with pytest.raises(StoreError, match="appendonly yes"):
+        await open_store(start_valkey().url, shards=1, classes=CLASSES, strict=True)

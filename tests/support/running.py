@@ -30,7 +30,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "smsd", "run", "--config", str(config), *flags],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env={**os.environ, **(env or {})}, start_new_session=True,
+            env={**os.environ, "TMPDIR": str(config.parent), **(env or {})}, start_new_session=True,
         )  # fmt: skip
         self.lines: list[dict[str, Any]] = []
         self._told = threading.Condition()
