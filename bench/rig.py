@@ -71,10 +71,12 @@ class Rig:
     # ---- The daemon --------------------------------------------------------------------------------------------------
 
     def start_daemon(self, workers: int = 1) -> None:
-        """Returns when a worker is ready."""
+        """Returns when all workers are ready."""
         command = [sys.executable, "-m", "smsd", "run", "--workers", str(workers), "--config", str(self.path)]
         with (self.folder / "smsd.log").open("ab") as log:
             self.daemon = subprocess.Popen([*command, "--with-parent"], stdin=subprocess.PIPE, stdout=log, stderr=log)
+            begins = log.tell()
+        self.wait_for(lambda: self._ready_lines(begins) >= workers, READY_S, "smsd run is not ready")
         self.wait_for(lambda: self._get("/readyz")[0] == 200, READY_S, "smsd run is not ready")
 
     def end_daemon(self) -> None:
@@ -107,6 +109,12 @@ class Rig:
         with contextlib.suppress(OSError):
             return "\n".join((self.folder / "smsd.log").read_text("utf-8", "replace").splitlines()[-8:])
         return ""
+
+    def _ready_lines(self, begins: int) -> int:
+        """How many workers said that they are, from that place of the log on."""
+        with (self.folder / "smsd.log").open("rb") as log:
+            log.seek(begins)
+            return log.read().count(b'"event":"ready"')
 
     def _get(self, path: str) -> tuple[int, bytes]:
         """0 when nobody answers."""

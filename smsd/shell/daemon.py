@@ -101,7 +101,9 @@ class Worker:
         self.sender = Sender(live, self.transport, metrics, self._log)
         self.resolver = Resolver(live, self.transport, metrics, self._log)
         self.intake = Intake(live, store.blocking, metrics, self.sender.nudge, self._log)
-        self.sweeper = Sweeper(live, self._log, dead_routes=self.sender.dead_routes)
+        self.sweeper = Sweeper(
+            live, self._log, dead_routes=self.sender.dead_routes, swept=lambda shard, _: metrics.take_over(shard)
+        )
         self.bell = Bell(
             live,
             store.blocking,

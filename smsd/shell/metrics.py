@@ -5,6 +5,7 @@ PROMETHEUS_MULTIPROC_DIR before anything imports this; without it the process co
 is read by `metrics_store`, by the process that is asked.
 """
 
+import collections
 import os
 import platform
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from smsd.store.shard import Shard
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -92,6 +95,15 @@ class Metrics:
 
     def final(self, class_: str, state: str, reason: str = "", n: int = 1) -> None:
         self.count("smsd_messages_final", class_, state, reason, n=n)
+
+    def take_over(self, shard: Shard) -> None:
+        """Counts what this process's calls to a shard have ended and refused since the last time."""
+        ended, shard.ended = shard.ended, collections.Counter()
+        limited, shard.limited = shard.limited, collections.Counter()
+        for (class_, state, reason), n in ended.items():
+            self.final(class_, state, reason, n)
+        for scope, n in limited.items():
+            self.limited(scope, n)
 
     def receipts(self, provider: str, outcome: str, n: int = 1) -> None:
         self.count("smsd_receipts", provider, outcome, n=n)

@@ -38,7 +38,6 @@ GATHER_S = 0.01  # under a backlog, for a quarter of the room to become free
 AWAY_LAST_S = 1.0
 GIVE_BACK_S = 0.5  # a drain without a budget still gives back what has not left
 
-FINAL = frozenset({"delivered", "undelivered", "unconfirmed", "failed", "expired", "cancelled"})
 HEARD: dict[type[Answer], str] = {
     Accepted: "accepted",
     Throttled: "throttled",
@@ -162,9 +161,7 @@ class Sender:
             done.health.release(done.ticket)
             counted[leased.provider, done.heard] += 1
             reason = _reason(done.outcome, word)
-            if word in FINAL:
-                metrics.final(leased.message.class_, word, reason)
-            elif word == "queued":
+            if word == "queued":
                 ready.add(leased.message.route)
             settled_line(self.log, leased, state=word, reason=reason, queue_us=done.queue_us, limit_us=done.limit_us,
                          submit_us=done.submit_us)  # fmt: skip

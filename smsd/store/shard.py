@@ -4,6 +4,7 @@ Never decides, never retries a call that may have run, never touches another sha
 """
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, cast
 
@@ -91,10 +92,13 @@ class ClockDiffers(Exception):
 _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
 _Row = tuple[str, int, int, int, int, int, int, int, str]
-_decode_lease = msgspec.msgpack.Decoder(tuple[int, int, int, list[_Row]]).decode
+_Ended = dict[str, int] | list[int]  # an empty table of Lua is an empty array
+_decode_lease = msgspec.msgpack.Decoder(tuple[int, int, int, list[_Row], _Ended, dict[str, int]]).decode
+_decode_ended = msgspec.msgpack.Decoder(_Ended).decode
 _decode_unsure = msgspec.msgpack.Decoder(list[tuple[str, str, int, int, int, int, int, int, int, int]]).decode
-_decode_swept = msgspec.msgpack.Decoder(tuple[int, Swept]).decode
+_decode_swept = msgspec.msgpack.Decoder(tuple[int, Swept, _Ended]).decode
 _RESENT = 8
+_SCOPES = {"t": "tenant", "c": "class", "s": "sender", "p": "provider"}
 
 
 def lane_of(message: Message, bound: str = "") -> str:
@@ -114,6 +118,10 @@ class Shard:
         self.number = number
         self.now_us = 0
         self.clock_step_us = clock_step_us
+        self.ended: Counter[tuple[str, str, str]] = Counter()
+        """(class, state, reason) of messages that ended in calls of this process; whoever counts them empties it."""
+        self.limited: Counter[str] = Counter()
+        """How often a limit of a tenant, class, sender or provider refused; likewise."""
         self._keys = keys.every(number)
         self._scripts = Scripts(client)
         self._strict = DurableScripts(client) if strict else self._scripts
@@ -127,6 +135,17 @@ class Shard:
             if str(error).startswith("CLOCK"):
                 raise ClockDiffers(str(error)) from None
             raise
+
+    def _words(self, reply: list[bytes]) -> list[str]:
+        *words, ended = reply
+        self._count(_decode_ended(ended))
+        return [word.decode() for word in words]
+
+    def _count(self, ended: _Ended) -> None:
+        if isinstance(ended, dict):
+            for name, n in ended.items():
+                class_, state, reason = name.split("\x1f")
+                self.ended[class_, state, reason] += n
 
     # ---- in ----------------------------------------------------------------------------------------------------------
 
@@ -159,7 +178,7 @@ class Shard:
             else:
                 apart = [[_internal(entries[0], str(error), fields.get(entries[0].entry_id, ()))]]
             return [(await self.admit(one, class_, from_inbox=from_inbox, originals=fields))[0] for one in apart]
-        return [word.decode() for word in words]
+        return self._words(words)
 
     def _admission(self, entry: Entry, class_: str, blobs: list[bytes | str]) -> list[object]:
         match entry:
@@ -212,7 +231,11 @@ class Shard:
         """Up to n ≤ 100 messages that the caller starts at once. Safe to ask again under the same `request`."""
         ask = [route, n, request, process, span_us, offers, seed, looks or 2 * n + 20, q]
         head, *bodies = await self._run("lease", _encode(ask))
-        again, wake_us, revision, rows = _decode_lease(head)
+        again, wake_us, revision, rows, ended, refusals = _decode_lease(head)
+        self._count(ended)
+        for kind, times in refusals.items():
+            if times:
+                self.limited[_SCOPES[kind]] += times
         messages = [
             Leased(
                 message=_decode_message(body),
@@ -232,7 +255,7 @@ class Shard:
 
     async def settle(self, outcomes: Sequence[Outcome]) -> list[str]:
         """The state that each message is in now; or `late`, `gone`."""
-        return [word.decode() for word in await self._run("settle", _encode(outcomes))]
+        return self._words(await self._run("settle", _encode(outcomes)))
 
     async def claim(self, n: int, hold_us: int) -> list[Unsure]:
         """Messages of unknown outcome whose time has come; nobody else sees them for `hold_us`."""
@@ -260,7 +283,7 @@ class Shard:
 
     async def receipts(self, receipts: Sequence[ReceiptFor], *, most_early: int = 100_000) -> list[str]:
         """What became of each, as lua/receipt.lua says it; the words are the metric's outcomes."""
-        return [word.decode() for word in await self._run("receipt", most_early, _encode(receipts))]
+        return self._words(await self._run("receipt", most_early, _encode(receipts)))
 
     async def sweep(
         self,
@@ -274,7 +297,8 @@ class Shard:
     ) -> tuple[bool, Swept]:
         """One bounded pass; True: there is more to do at once."""
         ask = [most, dict(settle_us), dead_routes, early_us, events_max, events_us]
-        again, swept = _decode_swept(await self._run("sweep", _encode(ask)))
+        again, swept, ended = _decode_swept(await self._run("sweep", _encode(ask)))
+        self._count(ended)
         return bool(again), swept
 
     # ---- steering ----------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def test_the_fullest_window_is_half_open_and_starts_anywhere() -> None:
 def test_a_window_over_its_limit_is_told() -> None:
     """One too many by the store's clock fails, however late they were."""
     left = leaving(0.0, 0.2, 0.4, 0.6, 0.8, 0.99)
-    said = judge(held("t0", ["5/s"], left, 0, SECOND), left, late=9)
+    said = judge(held("t0", ["5/s"], left, 0, SECOND), late=9, steady=6, steady_late=0)
     assert any("by the store's clock" in one for one in said)
 
 
@@ -46,17 +46,23 @@ def test_a_window_over_at_the_carrier_is_excused_by_late_starts_alone() -> None:
     (one,) = limits
     assert (one.fullest_charged, one.fullest_arrived, one.fullest_punctual, one.late) == (5, 6, 5, 1)
     told = "late starts were counted"
-    assert not any(told in one for one in judge(limits, left, late=1))
-    assert any(told in one for one in judge(limits, left, late=0))
+    assert not any(told in one for one in judge(limits, 1, 6, 0))
+    assert any(told in one for one in judge(limits, 0, 6, 0))
     early = leaving(0.99, lag_us=19_000) + leaving(1.99, lag_us=1_000) + punctual[:4]
-    assert any("none of them was late" in one for one in judge(held("t0", ["5/s"], early, 0, 2 * SECOND), early, 1))
+    assert any("none of them was late" in one for one in judge(held("t0", ["5/s"], early, 0, 2 * SECOND), 1, 6, 0))
 
 
 def test_a_limit_that_is_hardly_used_is_told() -> None:
     """Half of what may leave is not enough."""
     left = leaving(*(i / 5 for i in range(50)))
-    assert judge(held("t0", ["5/s"], left, 0, 10 * SECOND), left, 0) == []
-    assert any("was used" in one for one in judge(held("t0", ["10/s"], left, 0, 10 * SECOND), left, 0))
+    assert judge(held("t0", ["5/s"], left, 0, 10 * SECOND), 0, 50, 0) == []
+    assert any("was used" in one for one in judge(held("t0", ["10/s"], left, 0, 10 * SECOND), 0, 50, 0))
+
+
+def test_late_starts_in_steady_time_are_told() -> None:
+    """Fewer than one in a thousand may be late; of too few messages that is no share."""
+    assert judge([], 9, 10_000, 9) == judge([], 3, 100, 3) == []
+    assert "were late" in judge([], 10, 10_000, 10)[0]
 
 
 def test_what_a_burst_costs_is_not_due() -> None:

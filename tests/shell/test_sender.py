@@ -252,6 +252,7 @@ async def test_each_answer_comes_to_its_state(
     assert (line["state"], line["reason"]) == (state, reason)
     assert (await post.last("acme/m1"))["state"] == state
     assert post.counted("smsd_attempts_total", outcome=heard, provider="main") == 1
+    post.metrics.take_over(post.shard)
     finals = post.counted("smsd_messages_final_total", **{"class": "reminder", "reason": reason, "state": state})
     assert finals == (1 if state == "failed" else 0)
 

@@ -322,6 +322,26 @@ async def test_a_cancel_from_the_inbox_is_acknowledged_once(world: World) -> Non
     assert [e["reason"] for e in await world.events("acme/a1") if "reason" in e] == ["cancel_too_late"]
 
 
+async def test_what_ends_is_counted_for_the_caller_whichever_call_ended_it(world: World) -> None:
+    """Ends by cancel, refusal, receipt and sweep, and refusals by limits, are told to who made the call."""
+    await world.limit("acme", "1/h")
+    for id_ in ("cancelled", "delivered", "expired"):
+        await world.send("acme", id_, deadline=world.now + (2 if id_ == "expired" else 1) * HOUR)
+    await world.cancel("acme", "cancelled")
+    [leased] = await world.take()
+    await world.accept(leased)
+    await world.receipt(leased, "delivered")
+    await world.take()
+    world.pass_time(3 * HOUR)
+    await world.sweep()
+    assert world.shard.ended == {
+        ("reminder", "cancelled", "cancelled"): 1,
+        ("reminder", "delivered", ""): 1,
+        ("reminder", "expired", "throttled_out"): 1,
+    }
+    assert world.shard.limited["tenant"] >= 1
+
+
 async def test_the_record_reads_back_typed(world: World) -> None:
     """What the scripts pack, record.py decodes: the indexes of both are one."""
     await world.send("acme", "a1", segments=2, campaign="spring")

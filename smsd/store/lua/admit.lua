@@ -5,7 +5,8 @@
 --        entry id}
 --        cancel {'cancel', key, entry id}
 --        reject {'reject', event fields, count, entry id}, and `count` opaque arguments: the dead entry's fields
--- Output one word per entry: taken, due, cancelled (a cancel had come first), repeated, rejected;
+-- Output one word per entry, then msgpack of {class \31 state \31 reason = how many ended so}:
+--        taken, due, cancelled (a cancel had come first), repeated, rejected;
 --        conflict: the id was used with other content; nothing was done, the caller rejects it
 --        for a cancel: cancelled, leaving, left, unknown; for an entry that another call has handled: handled
 -- Repeated, it changes nothing: messages by their key, the rest by what XACK says.
@@ -99,4 +100,5 @@ if inbox ~= '' and #done > 0 then
 end
 flush()
 ring_ready()
+out[#out + 1] = pack(tally)
 return out

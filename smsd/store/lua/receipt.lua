@@ -4,7 +4,7 @@
 --        {key or '', attempt, provider, provider_id, status, reason, error_code, raw}; key and attempt come from our
 --        reference
 -- Output one word per receipt: delivered, undelivered, late, noted, parked, repeated, contradicting, orphan, early,
--- dropped
+--        dropped; then msgpack of {class \31 state \31 reason = how many ended so}
 -- Repeated, it changes nothing.
 --#include base limit lane wait outcome bell
 local refused = begin()
@@ -48,4 +48,5 @@ for i, r in ipairs(list) do
   end
 end
 flush()
+out[#out + 1] = pack(tally)
 return out

@@ -6,7 +6,8 @@
 --        while `unknown`:    found {provider_id, receipts} | look {at_us, noes, failures} | clear {doubt 0/1, extra}
 --                            resend {providers, extra} | hold {extra}
 --        extra = event fields as a flat list; receipts = {{status, reason, error_code, raw}..}
--- Output one word per entry: the state that the message is in now, or `late` (another lease, or a state that has
+-- Output one word per entry, then msgpack of {class \31 state \31 reason = how many ended so}:
+--        the state that the message is in now, or `late` (another lease, or a state that has
 -- moved on),
 --        or `gone` (no such message). A late outcome never touches another's lease; its provider id is kept.
 --#include base limit lane wait outcome bell
@@ -165,4 +166,5 @@ end
 flush()
 flush_released()
 ring_ready()
+out[#out + 1] = pack(tally)
 return out

@@ -2,7 +2,8 @@
 -- KEYS   every kind of keys.py
 -- ARGV   now_us, wall_us, step_us, msgpack of {most, {provider = settle_us}, dead_routes {route..}, early_us,
 --        events_max, events_us}
--- Output msgpack of {again 0/1, counts {expired, unleased, unconfirmed, purged, resumed, forgotten}}
+-- Output msgpack of {again 0/1, counts {expired, unleased, unconfirmed, purged, resumed, forgotten},
+--        {class \31 state \31 reason = how many ended so}}
 --#include base limit lane wait outcome bell
 local refused = begin()
 if refused then return refused end
@@ -193,4 +194,4 @@ if #ended > 0 then call('HDEL', K.inflight, unpack(ended)) end
 ring_ready()
 local again = expired >= most or unconfirmed >= most or purged >= most or resumed >= most or moved >= most
   or unleased >= most
-return pack({ again and 1 or 0, { expired, unleased, unconfirmed, purged, resumed, forgotten } })
+return pack({ again and 1 or 0, { expired, unleased, unconfirmed, purged, resumed, forgotten }, tally })

@@ -164,8 +164,16 @@ local function set_state(key, m, state)
   changed[key] = true
 end
 
+local tally = {} -- class \31 state \31 reason -> messages that ended so, for the caller's metrics
+
 local function finish(key, m, state, extra)
   local before = m[STATE]
+  local reason = ''
+  for i = 1, #extra - 1, 2 do
+    if extra[i] == 'reason' then reason = extra[i + 1] end
+  end
+  local name = m[CLASS] .. '\31' .. state .. '\31' .. reason
+  tally[name] = (tally[name] or 0) + 1
   if before == 'submitted' or before == 'unknown' then
     zset(K.await, key, false)
     zset(K.unsure, key, false)

@@ -189,11 +189,14 @@ local function give_place(scope, flow)
   if not first_of(K.wait, scope .. '\0') then call('ZREM', K.wake, scope) end
 end
 
+local refusals = { t = 0, c = 0, s = 0, p = 0 } -- by the kind of the limit, for the caller's metrics
+
 -- A ready lane whose head a limit refused goes to wait there until `at`, at the earliest.
 local function park(lane, L, scope, at)
   leave_ready(lane, L)
   if L[L_REFUSED] == 0 then L[L_REFUSED] = now end
   L[L_STATUS], L[L_SCOPE] = 'w', scope
+  refusals[sub(scope, 1, 1)] = refusals[sub(scope, 1, 1)] + 1
   keep_places(lane, L, scope, at)
   lanes_changed[lane] = true
   local flow = parts(lane).flow
