@@ -17,7 +17,8 @@ DEV := .venv/.dev-stamp
 STALE := $(shell $(BIN)/python -c '' 2>/dev/null && test "`cat $(RUN) 2>/dev/null`" = "$(CURDIR)" || echo stale)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types coverage bench bench-limits bench-fairness chaos docs lock clean stale
+.PHONY: help demo test lint format types coverage docs lock clean stale
+.PHONY: bench bench-limits bench-fairness bench-scale chaos
 
 help: ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +55,9 @@ bench-limits: $(DEV) ## Hold 50 tenants' limits against 8 worker processes, in f
 
 bench-fairness: $(DEV) ## Measure how long reminders wait beside a flood of marketing, in full.
 	@$(BIN)/python bench/fairness.py $(ARGS)
+
+bench-scale: $(DEV) ## Compare cost with many tenants and a long backlog against few; measure memory per message.
+	@$(BIN)/python bench/scale.py $(ARGS)
 
 chaos: $(DEV) ## Kill and stop workers and the store at random for a long while; count what was lost or doubled.
 	@$(BIN)/python bench/chaos.py $(ARGS)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = {"docs/LIFECYCLE.md": "smsd.core.state:lifecycle"}
+PAGES = {"docs/LIFECYCLE.md": "smsd.core.state:lifecycle", "docs/REASONS.md": "smsd.core.reasons:page"}
 """Page -> the function, without arguments, that returns its whole text."""
 
 
