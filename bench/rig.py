@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
@@ -217,6 +218,7 @@ def rig(
     """Store and carrier run; the daemon is started by the caller. `config` is the shared part, with {carrier} in it."""
     folder = Path(tempfile.mkdtemp(prefix="smsd-bench-"))
     with contextlib.ExitStack() as down:
+        down.enter_context(_ended_by_sigterm())
         down.callback(shutil.rmtree, folder, ignore_errors=True)
         running = down.enter_context(start_carrier(profile=profile, seed=seed, **carrier))  # pyright: ignore
         made = Rig(folder, fsync, running, config)
@@ -252,6 +254,19 @@ def children(pid: int) -> list[int]:
 def number(i: int) -> str:
     """The i-th of ten million Irish mobile numbers: each message of a run has its own."""
     return f"+35386{i % 10_000_000:07d}"
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Generator[None]:
+    """SIGTERM unwinds as Ctrl-C does, so that everything is put away. (Only the main thread may handle signals.)"""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _free_port() -> int:

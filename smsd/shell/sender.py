@@ -32,6 +32,8 @@ ATTEMPTS_MAX = 1000  # in flight in one process, whatever the providers would ta
 LEASE_MAX = 100
 MARGIN_S = 2.0  # contract.md §5: a lease lasts start_by_s + timeout_s + 2 s
 IDLE_S = 1.0  # between polls when nothing is known to come
+START_COST_S = 0.0003  # at first: what it takes to start one attempt of a lease, measured from then on
+LEASE_LEAST = 4
 POLL_S = 0.05  # between polls that nothing asked for
 WAKE_S = 0.005  # between passes that were asked for, by a bell or a limit: not one for each message
 GATHER_S = 0.01  # under a backlog, for a quarter of the room to become free
@@ -58,6 +60,7 @@ class Sender:
         self.rng = random.Random()
         self.stopping = False
         self.unsettled = 0
+        self.start_cost_s = START_COST_S
         self._settlers = {id(shard): Settler(shard, self._settled, self._trouble) for shard in live.shards}
         self._attempts: set[asyncio.Task[None]] = set()
         self._loops: dict[tuple[int, str], _Loop] = {}
@@ -111,19 +114,31 @@ class Sender:
 
     def start(self, shard: Shard, lease: Lease, choice: Choice, asked: float, asked_us: int, span_us: int) -> None:
         """Starts an attempt for each message that was leased."""
-        loop, now_us = asyncio.get_running_loop(), time.monotonic_ns() // 1000
+        loop, now = asyncio.get_running_loop(), time.monotonic()
+        now_us = int(now * 1e6)
+        # The store's instant on our clock, as far as the two clocks agree: it lies between asking and the answer.
+        charged = min(now, max(asked, asked + (lease.taken_us - asked_us) / 1e6))
         settler = self._settlers[id(shard)]
         end_us = wall_us(shard) + span_us
         start_by_s = self.live.config.dispatch.start_by_s
         self.unsettled += len(lease.messages)
-        for leased in lease.messages:
+        for place, leased in enumerate(lease.messages, 1):
             seat = choice.seats[leased.provider]
             ticket = seat.health.begin(now_us)
             start_by = asked + min(start_by_s, (leased.deadline_us - asked_us) / 1_000_000)
             flight = _Flight(self, settler, seat, ticket, leased, asked, asked_us, end_us)
+            flight.charged, flight.answered, flight.place = charged, now, place
             task = loop.create_task(flight.fly(start_by))
             self._attempts.add(task)
             task.add_done_callback(self._attempts.discard)
+
+    def can_start(self) -> int:
+        """How many of one lease leave within half of `slack`, which every limit allows for between charge and byte."""
+        return max(LEASE_LEAST, int(self.live.config.dispatch.slack_ms / 2000 / self.start_cost_s))
+
+    def started(self, place: int, since_s: float) -> None:
+        """The attempt at this place of its lease left so long after the lease was answered."""
+        self.start_cost_s += (max(since_s / place, 1e-5) - self.start_cost_s) * 0.02
 
     def lost(self, seat: Seat, ticket: Ticket) -> None:
         """An attempt of which nothing will be settled: its place is free."""
@@ -204,7 +219,7 @@ class _Loop:
         sender = self._sender
         self.wake.clear()
         choice = sender.providers.choice(self.route)
-        n = min(LEASE_MAX, sender.free(), choice.room)
+        n = min(LEASE_MAX, sender.free(), choice.room, sender.can_start())
         if n <= 0:
             self.wants_room = True
             wake_us = choice.wake_us
@@ -219,6 +234,7 @@ class _Loop:
         span_us = int((sender.live.config.dispatch.start_by_s + choice.timeout_s + MARGIN_S) * 1_000_000)
         lease = await self._lease(choice, n, span_us)
         sender.start(self._shard, lease, choice, asked, asked_us, span_us)
+        await asyncio.sleep(0)  # they start before anything more is charged
         self._backlog = len(lease.messages) >= n
         if lease.again or self._backlog:
             return
@@ -256,12 +272,17 @@ class _Loop:
 class _Flight:
     """One attempt on its way."""
 
-    __slots__ = ("_asked", "_asked_us", "_end_us", "_leased", "_seat", "_sender", "_settler", "_ticket")
+    __slots__ = (
+        "_asked", "_asked_us", "_end_us", "_leased", "_seat", "_sender", "_settler", "_ticket",
+        "answered", "charged", "place",
+    )  # fmt: skip
 
     def __init__(self, sender: Sender, settler: Settler, seat: Seat, ticket: Ticket, leased: Leased, asked: float,
                  asked_us: int, end_us: int) -> None:  # fmt: skip
         self._sender, self._settler, self._seat, self._ticket = sender, settler, seat, ticket
         self._leased, self._asked, self._asked_us, self._end_us = leased, asked, asked_us, end_us
+        self.charged = self.answered = asked
+        self.place = 1
 
     async def fly(self, start_by: float) -> None:
         """Sends the message and hands on what came of it."""
@@ -320,11 +341,10 @@ class _Flight:
         if not started:
             self._settle(decided, HEARD[type(answer)])
             return
-        late_s, queue_us = (
-            started - self._asked,
-            self._asked_us + int((started - self._asked) * 1e6) - leased.entered_us,
-        )
-        if late_s * 1000 > sender.live.config.dispatch.slack_ms:
+        queue_us = self._asked_us + int((started - self._asked) * 1e6) - leased.entered_us
+        if self.place >= LEASE_LEAST:
+            sender.started(self.place, started - self.answered)
+        if (started - self.charged) * 1000 > sender.live.config.dispatch.slack_ms:
             sender.metrics.late_start(seat.name)
         sender.metrics.submit_seconds(seat.name, now - started)
         sender.metrics.queue_seconds(leased.message.class_, queue_us / 1e6)

@@ -36,6 +36,7 @@ class Lease(msgspec.Struct, frozen=True):
     again: bool  # the pass ended at its bound: ask at once
     wake_us: int  # on the shard's clock; 0: only a bell or a settle brings more
     revision: int  # of the config in force
+    taken_us: int = 0  # when the messages were charged, on the shard's clock
 
 
 class Unsure(msgspec.Struct, frozen=True):
@@ -93,7 +94,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
 _Row = tuple[str, int, int, int, int, int, int, int, str]
 _Ended = dict[str, int] | list[int]  # an empty table of Lua is an empty array
-_decode_lease = msgspec.msgpack.Decoder(tuple[int, int, int, list[_Row], _Ended, dict[str, int]]).decode
+_decode_lease = msgspec.msgpack.Decoder(tuple[int, int, int, list[_Row], _Ended, dict[str, int], int]).decode
 _decode_ended = msgspec.msgpack.Decoder(_Ended).decode
 _decode_unsure = msgspec.msgpack.Decoder(list[tuple[str, str, int, int, int, int, int, int, int, int]]).decode
 _decode_swept = msgspec.msgpack.Decoder(tuple[int, Swept, _Ended]).decode
@@ -231,7 +232,7 @@ class Shard:
         """Up to n ≤ 100 messages that the caller starts at once. Safe to ask again under the same `request`."""
         ask = [route, n, request, process, span_us, offers, seed, looks or 2 * n + 20, q]
         head, *bodies = await self._run("lease", _encode(ask))
-        again, wake_us, revision, rows, ended, refusals = _decode_lease(head)
+        again, wake_us, revision, rows, ended, refusals, taken_us = _decode_lease(head)
         self._count(ended)
         for kind, times in refusals.items():
             if times:
@@ -251,7 +252,7 @@ class Shard:
             )
             for row, body in zip(rows, bodies, strict=True)
         ]
-        return Lease(messages, bool(again), wake_us, revision)
+        return Lease(messages, bool(again), wake_us, revision, taken_us)
 
     async def settle(self, outcomes: Sequence[Outcome]) -> list[str]:
         """The state that each message is in now; or `late`, `gone`."""

@@ -5,8 +5,8 @@
 --        seed, looks, q}
 --        request names this call: asked again with it (a lost reply), the same messages come back
 -- Output {msgpack of {again, wake_us (0: nothing known), revision, {{provider, attempt, fence, entered, deadline,
---        refused, flags, tries, bound}..}, ended, refused by limits of kind t, c, s, p}, then one message (opaque
---        bytes) per leased}; ended = {class \31 state \31 reason = how many ended so}
+--        refused, flags, tries, bound}..}, ended, refused by limits of kind t, c, s, p, now_us}, then one message
+--        (opaque bytes) per leased}; ended = {class \31 state \31 reason = how many ended so}
 --#include base limit lane wait outcome bell
 local refused_call = begin()
 if refused_call then return refused_call end
@@ -26,7 +26,7 @@ local function reply(keys)
     }
   end
   local revision = tonumber(call('HGET', K.conf, 'revision') or 0)
-  local out = { pack({ again and 1 or 0, wake_at or 0, revision, list, tally, refusals }) }
+  local out = { pack({ again and 1 or 0, wake_at or 0, revision, list, tally, refusals, now }) }
   if #keys > 0 then
     for i, body in ipairs(call('HMGET', K.body, unpack(keys))) do out[i + 1] = body end
   end
