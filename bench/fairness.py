@@ -20,6 +20,7 @@ from smsd.store import keys
 CAPACITY_PER_S = 500
 WITHIN_S = 1.0
 WEIGHTS = {"reminder": 8, "marketing": 1}
+LEAST = 5 * CAPACITY_PER_S  # a flood lasts for seconds, whatever the scale
 SHARE_OF_DUE = 0.95  # of its weight's share, marketing must get so much
 BATCH_S = 0.02  # between the writes of a trickle
 TAKEN_S = 300.0  # for a flood to be admitted
@@ -94,7 +95,7 @@ def scenarios(scale: float) -> list[Scenario]:
                  trickle=reminders, per_s=100, while_read=True),
         Scenario(name="reminders beside many tenants' marketing", flood=("marketing", of(500), 400), trickle=reminders,
                  per_s=100),
-        Scenario(name="single marketing beside one tenant's", flood=("marketing", 1, of(20_000)),
+        Scenario(name="single marketing beside one tenant's", flood=("marketing", 1, max(LEAST, of(20_000))),
                  trickle=("marketing", of(200)), per_s=20),
         Scenario(name="own reminders beside the own blast at 5/s", flood=("marketing", 1, of(2_000)),
                  trickle=("reminder", max(5, of(30))), per_s=1, own=True),

@@ -230,8 +230,8 @@ def run(tenants: Sequence[tuple[str, ...]], workers: int, seconds: float, settle
         for one in held(f"t{i}", texts, by_tenant.get(f"t{i}", []), from_us, until_us)
     ]
     lags = sorted(c.arrived_us - c.charged_us for c in left if c.charged_us >= from_us)
-    lag_ms = {name: lags[int(len(lags) * share)] / 1000 for name, share in (("p50", 0.5), ("p99", 0.99))}
-    lag_ms["most"] = lags[-1] / 1000
+    shares = {"p50": 0.5, "p99": 0.99, "most": 1.0}
+    lag_ms = {name: lags[min(len(lags) - 1, int(len(lags) * at))] / 1000 for name, at in shares.items() if lags}
     return Shown(
         limits=limits,
         messages=len(left),
