@@ -12,7 +12,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,14 +26,15 @@ from smsd.testing.carrier_ledger import ReceiptCounts
 
 TICK_S = 0.05
 STORE_AWAY_S = (0.2, 1.5)
-LEASE_S = 0.5 + 1 + 2  # start_by_s + timeout_s + 2 s (contract.md §5)
+START_BY_S, TIMEOUT_S = 0.5, 1.0
+LEASE_S = START_BY_S + TIMEOUT_S + 2  # start_by_s + timeout_s + 2 s (contract.md §5)
 STOPPED_S = (LEASE_S + 1.5, LEASE_S + 4)  # past the lease and the settle time
 ENDS_S = 60.0  # a death's lease ends after 3.5 s, its two looks are 10 s apart, a receipt is waited for 5 s
 
 CONFIG = """\
 [dispatch]
 drain_s = 5
-start_by_s = 0.5
+start_by_s = @start_by_s@
 [classes.reminder]
 weight = 8
 expire_after = "12h"
@@ -59,7 +60,7 @@ type = "fake"
 base_url = "{carrier}"
 blind = @blind@
 max_in_flight = 64
-timeout_s = 1
+timeout_s = @timeout_s@
 settle_s = 0.5
 """
 
@@ -207,12 +208,20 @@ def _go_on(pid: int) -> None:
     _signal(pid, signal.SIGCONT)
 
 
-def run(plan: Plan) -> Result:
-    """Runs it and asks the checker."""
+@contextlib.contextmanager
+def stage(plan: Plan, *, start_by_s: float = START_BY_S, timeout_s: float = TIMEOUT_S) -> Generator[Rig]:
+    """Its store, which syncs each write, and its carrier."""
     config = CONFIG.replace("@blind@", "true" if plan.sight == "blind" else "false")
+    config = config.replace("@start_by_s@", str(start_by_s)).replace("@timeout_s@", str(timeout_s))
     faults = FAULTS if plan.faults else {}
     carrier = {**faults, "blind": plan.sight == "blind", "callback_timeout_s": 1.0}
     with rig(config, profile="plain", seed=plan.seed, fsync="always", **carrier) as made:
+        yield made
+
+
+def run(plan: Plan) -> Result:
+    """Runs it and asks the checker."""
+    with stage(plan) as made:
         made.start_daemon(plan.workers)
         producer, trouble = Producer(made, plan), Trouble(made, plan)
         since = time.monotonic()

@@ -97,13 +97,13 @@ class Rig:
         assert self.daemon is not None
         return children(self.daemon.pid) or [self.daemon.pid]
 
-    def metric(self, name: str) -> float:
-        """The sum over all labels and workers, as /metrics tells it; 0 when nothing was counted."""
+    def metric(self, name: str, having: str = "") -> float:
+        """The sum over all workers, and over the labels that have this text in them; 0 when nothing was counted."""
         status, text = self._get("/metrics")
         if status != 200:
             raise SystemExit(f"/metrics answers {status}")
         lines = (line.split() for line in text.decode().splitlines() if line.startswith(name))
-        return sum(float(line[-1]) for line in lines if line[0].partition("{")[0] == name)
+        return sum(float(line[-1]) for line in lines if line[0].partition("{")[0] == name and having in line[0])
 
     def last_lines(self) -> str:
         """Of the daemon's log."""
@@ -186,10 +186,15 @@ class Rig:
                 yield {name.decode(): value.decode() for name, value in fields.items()}
             after = f"({page[-1][0].decode()}"
 
+    @property
+    def store_pid(self) -> int:
+        """Of the running server, for signals."""
+        assert self._store.where is not None
+        return self._store.where.pid
+
     def kill_store(self) -> None:
         """As a crash: SIGKILL."""
-        assert self._store.where is not None
-        os.kill(self._store.where.pid, signal.SIGKILL)
+        os.kill(self.store_pid, signal.SIGKILL)
         self._store.stop()  # it only sees to its end
 
     def start_store(self) -> None:

@@ -4,9 +4,20 @@ Real processes, real HTTP, a store that syncs each write; the seeds are fixed, t
 chaos` does the same for minutes.
 """
 
+import os
+import signal
+import time
+from collections import Counter
+from typing import cast
+
+import msgspec
 import pytest
 
-from bench.chaos import Plan, run
+from bench.chaos import Plan, Producer, run, stage
+from bench.checker import check, failures
+from bench.rig import Rig
+from smsd.store import keys
+from smsd.store.record import decode
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(150)]
 
@@ -38,3 +49,53 @@ def test_a_killed_store_loses_and_doubles_nothing() -> None:
 def test_what_cannot_be_looked_up_is_doubled_only_under_the_flag_and_never_where_the_class_holds() -> None:
     """On a blind provider a reminder is sent again, flagged; a marketing message is held."""
     hurt(replace(sight="blind", kills=2, stops=1, store_kills=1, seed=13))
+
+
+def leased_since(made: Rig, pid: int, since_us: int) -> set[str]:
+    """Messages that this worker has leased since then and not settled, by the store's book."""
+    book = cast("dict[bytes, bytes]", made.redis.hgetall(keys.key(0, "batch")))
+    asked = [last for name, last in book.items() if name.startswith(b"q:") and b"-%d-" % pid in name]
+    found: set[str] = set()
+    for last in asked:
+        names = msgspec.msgpack.decode(book.get(last.partition(b" ")[2], b"\x90"), type=list[str])
+        for name in names:
+            record = decode(cast("bytes", made.redis.hget(keys.key(0, "msg"), name)))
+            if record.state == "leased" and record.leased >= since_us:
+                found.add(name)
+    return found
+
+
+def taken(made: Rig) -> Counter[str]:
+    """How many copies of each message the carrier took."""
+    return Counter(line.reference.partition(".")[2] for line in made.carrier.ledger() if line.sid)
+
+
+def test_a_worker_that_sleeps_over_what_it_has_leased_sends_none_of_it_when_it_wakes() -> None:
+    """Stopped between lease and first byte: another sends it again meanwhile, and `start_by` holds the sleeper back."""
+    # The store is stopped until both workers ask it, then they are: so whatever it leases, it leases to sleepers.
+    plan = replace(sight="blind", faults=False, messages=2_000, tenants=5)
+    with stage(plan, start_by_s=0.2, timeout_s=0.5) as made:
+        made.start_daemon(2)
+        workers, producer = made.workers(), Producer(made, plan)
+        producer.write(plan.seconds)
+        made.wait_for(lambda: made.admitted() == plan.messages, 20, "the backlog is not taken")
+        os.kill(made.store_pid, signal.SIGSTOP)
+        made.pass_time(0.3)  # every answer is in, every limit admits again, and both ask
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        since, since_us = time.monotonic(), time.time_ns() // 1000
+        os.kill(made.store_pid, signal.SIGCONT)
+        made.wait_for(lambda: any(leased_since(made, pid, since_us) for pid in workers), 10, "nobody asked")
+        sleeper = max(workers, key=lambda pid: len(leased_since(made, pid, since_us)))
+        held = leased_since(made, sleeper, since_us)
+        os.kill(next(pid for pid in workers if pid != sleeper), signal.SIGCONT)
+        again = {name for name in held if producer.wanted[name].class_ == "reminder"}
+        assert made.comes(lambda: again <= taken(made).keys(), 20), "the other does not take over"
+        slept_s = time.monotonic() - since
+        os.kill(sleeper, signal.SIGCONT)
+        made.wait_for(lambda: made.ended() == plan.messages, 40, "not all have ended")
+        made.carrier.wait_idle(10)
+        found, copies = check(producer.wanted, made.carrier.ledger(), made.events()), taken(made)
+    assert failures(found, "blind") == []
+    assert again
+    assert {copies[name] for name in again} == {1}, f"after {slept_s:.1f} s of sleep"
