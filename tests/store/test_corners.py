@@ -1,7 +1,6 @@
 """The corner cases that the design decides, each a test that names the rule. On a real store, under a virtual clock."""
 
 import pytest
-from redis.asyncio import Redis
 
 from smsd.store import keys
 from tests.support.world import (
@@ -17,14 +16,6 @@ from tests.support.world import (
     retry,
     unknown,
 )
-
-
-@pytest.fixture
-async def world(redis: Redis) -> World:
-    """An empty shard with the usual settings in force."""
-    made = World(redis)
-    await made.put()
-    return made
 
 
 async def count(world: World, tenant: str, id_: str, n: int, class_: str = "reminder", **more: object) -> None:

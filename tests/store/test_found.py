@@ -1,7 +1,6 @@
 """What the differential test or the reading for it found in the scripts: each the shortest story that shows it."""
 
 import pytest
-from redis.asyncio import Redis
 
 from smsd.core.outcome import Found, Look
 from smsd.store import keys
@@ -19,14 +18,6 @@ from tests.support.world import (
     retry,
     unknown,
 )
-
-
-@pytest.fixture
-async def world(redis: Redis) -> World:
-    """An empty shard with the usual settings in force."""
-    made = World(redis)
-    await made.put()
-    return made
 
 
 async def in_doubt_then_again(world: World, id_: str = "a1"):

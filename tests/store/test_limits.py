@@ -7,18 +7,9 @@ import bisect
 import random
 
 import pytest
-from redis.asyncio import Redis
 
 from smsd.core.limit import Limit, parse
 from tests.support.world import HOUR, SECOND, SLACK, World, limits
-
-
-@pytest.fixture
-async def world(redis: Redis) -> World:
-    """An empty shard with the usual settings in force."""
-    made = World(redis)
-    await made.put()
-    return made
 
 
 def fullest_window(charges: list[tuple[int, int]], period_us: int) -> int:

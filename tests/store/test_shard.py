@@ -12,14 +12,6 @@ from tests.support.valkey import Valkey
 from tests.support.world import HOUR, SECOND, World, accepted, ask, elsewhere, fail, retry
 
 
-@pytest.fixture
-async def world(redis: Redis) -> World:
-    """An empty shard with the usual settings in force."""
-    made = World(redis)
-    await made.put()
-    return made
-
-
 def rejection(**more: object) -> Rejection:
     """An entry that could not be taken."""
     fields = {"reason": "bad_json", "detail": "no JSON object", "entry_id": "7-0", "tenant": "", "given_id": "",
