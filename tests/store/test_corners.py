@@ -272,6 +272,15 @@ async def test_a_limit_with_a_new_period_starts_with_an_empty_burst(world: World
     assert 6 <= left <= 10
 
 
+async def test_a_limit_that_has_rested_is_no_new_one(world: World) -> None:
+    """Beside a counted limit that still remembers, a paced one that nothing has used for long admits at once."""
+    await world.limit("acme", "5/s", "500/d")
+    for name in ("a", "b", "c"):
+        await world.send("acme", name)
+        assert [m.message.id for m in await world.take()] == [name]
+        world.pass_time(3 * SECOND)
+
+
 async def test_a_deleted_tenants_backlog_goes_on_under_the_defaults(world: World) -> None:
     """Dropping a tenant's settings drops no message."""
     await world.limit("acme", "1/h")

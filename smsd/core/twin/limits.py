@@ -48,10 +48,15 @@ class Limits:
         defined = self.defined(scope)
         if not defined:
             return []
-        live = {s.limit.key: s for s in self._states.get(scope, ()) if self._lives(s, now_us)}
+        known = self._states.get(scope, ())
+        live = {s.limit.key: s for s in known if self._lives(s, now_us)}
+        rested = {s.limit.key for s in known} - live.keys()
         busy = bool(live)
         self._since |= {(scope, *limit.key): now_us for limit in defined if limit.key not in live}
-        states = [self._taken_over(limit, live.pop(limit.key, None), now_us, busy=busy) for limit in defined]
+        states = [
+            self._taken_over(limit, live.pop(limit.key, None), now_us, busy=busy and limit.key not in rested)
+            for limit in defined
+        ]
         counted_before = [state for state in live.values() if isinstance(state, Counted)]
         self._since |= {(scope, *state.limit.key): now_us + 1 for state in counted_before}
         self._states[scope] = [*states, *counted_before]

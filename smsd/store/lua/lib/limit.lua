@@ -92,26 +92,29 @@ local function states(scope)
   local defs = defined(scope)
   if #defs == 0 then return defs end
   local packed = call('HGET', K.limit, scope)
-  local old, busy = {}, false
-  for _, state in ipairs(packed and unpack_msg(packed) or {}) do
-    if lives(state) then old[#old + 1], busy = state, true end
+  local old, alive, busy = {}, {}, false
+  for i, state in ipairs(packed and unpack_msg(packed) or {}) do
+    old[i], alive[i] = state, lives(state)
+    busy = busy or alive[i]
   end
   got = {}
   for i, def in ipairs(defs) do
-    for j, state in ipairs(old) do
-      if state[1] == def[1] and state[2] == def[3] then
-        got[i] = table.remove(old, j)
-        if adapt(got[i], def) then limits_changed[scope] = true end
-        break
-      end
+    local found
+    for j, state in pairs(old) do
+      if state[1] == def[1] and state[2] == def[3] then found = j end
     end
-    if not got[i] then
-      got[i] = fresh(def, busy)
+    if found and alive[found] then
+      got[i] = old[found]
+      if adapt(got[i], def) then limits_changed[scope] = true end
+    else
+      -- One that has only rested is no new one: it has its burst again.
+      got[i] = fresh(def, busy and not found)
       if busy then limits_changed[scope] = true end
     end
+    if found then old[found] = nil end
   end
-  for _, state in ipairs(old) do
-    if #state > 6 then
+  for j, state in pairs(old) do
+    if alive[j] and #state > 6 then
       state[4] = now + 1 -- what leaves while it is not in force is not counted, and so never given back
       got[#got + 1] = state
       limits_changed[scope] = true
