@@ -38,6 +38,7 @@ NEXT: Final[dict[str, dict[State, str]]] = {
         S.CANCELLED: "withdrawn while it was leaving, and not taken",
         S.EXPIRED: "not taken, and its deadline has passed",
         S.UNCONFIRMED: "a resend was not taken and the deadline has passed: the earlier attempt may have left",
+        S.UNDELIVERED: "a resend was not taken: the earlier attempt's receipt holds",
     },
     S.UNKNOWN: {
         S.SUBMITTED: "found by look-up, or a late answer, or a receipt that proves it",

@@ -70,6 +70,8 @@ class Sweeper:
             )
             counts = [getattr(swept, field) for field in Swept.__struct_fields__]
             total = [a + b for a, b in zip(total, counts, strict=True)]
+            if swept.miscounted:
+                self._log.warning("in_flight_mended", shard=shard.number, counts=swept.miscounted)
             if self._swept is not None:
                 self._swept(shard, swept)
         return Swept(*total)

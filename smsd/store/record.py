@@ -44,6 +44,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     waited: str
     hist: str
     tries: int
+    unsettled: int = 0  # leases in a row that ended with nobody's word
 
 
 FLAG_CANCEL, FLAG_DOUBLE, FLAG_MAYBE, FLAG_RESENT = 1, 2, 4, 8

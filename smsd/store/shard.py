@@ -77,6 +77,7 @@ class Swept(msgspec.Struct, array_like=True, frozen=True):
     purged: int
     resumed: int
     forgotten: int
+    miscounted: int = 0  # counts of what is in flight that were wrong, and are mended
 
 
 PASSING = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError)
@@ -328,13 +329,16 @@ class Shard:
             if cursor == b"0":
                 return
 
-    async def pause(self, what: str, *, until_us: int = 0, reason: str = "") -> bool:
-        """Pauses `all`, `t:T`, `c:C`, `s:S`, `k:T|NAME` or `p:P`, until then or (0) until resumed."""
-        return bool(await self._run("pause", what, until_us, reason))
+    async def pause(self, what: str, *, until_us: int = 0, reason: str = "", over: bool = True) -> bool:
+        """Pauses `all`, `t:T`, `c:C`, `s:S`, `k:T|NAME` or `p:P`, until then or (0) until resumed.
+
+        `over` False: a pause that is in force stays as it is. Returns whether something changed.
+        """
+        return bool(await self._run("pause", what, until_us, reason, int(over)))
 
     async def resume(self, what: str) -> bool:
         """Lifts a mark; the lanes that it held become ready in the sweeps that follow."""
-        return bool(await self._run("pause", what, -1, ""))
+        return bool(await self._run("pause", what, -1, "", 1))
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 

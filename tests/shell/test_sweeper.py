@@ -66,6 +66,16 @@ async def ends(client: Any, n: int) -> list[dict[bytes, bytes]]:
     return found
 
 
+async def test_a_wrong_count_of_what_is_in_flight_is_mended_and_told(redis: Redis, tmp_path: Path) -> None:
+    """The log has a line about it, for it means that a script once failed half way."""
+    live, sweeper, file = made(redis, config(tmp_path))
+    await agree(live)
+    await redis.hset(keys.key(0, "inflight"), "p:main", "5")
+    await sweeper.sweep(live.shards[0])
+    assert b'"in_flight_mended"' in file.getvalue()
+    assert await redis.hlen(keys.key(0, "inflight")) == 0
+
+
 async def test_a_sweep_goes_on_until_nothing_is_left(redis: Redis, tmp_path: Path) -> None:
     """More messages than one pass takes are ended without a pause between the passes."""
     live, sweeper, _ = made(redis, config(tmp_path))

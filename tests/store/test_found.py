@@ -10,6 +10,7 @@ from tests.support.world import (
     SECOND,
     World,
     accepted,
+    ask,
     back,
     clear,
     fail,
@@ -247,3 +248,90 @@ async def test_a_late_look_up_that_found_the_message_keeps_its_id(world: World) 
     await world.settle(clear(leased))
     assert await world.settle(Found("acme/a1", 0, "found", 1, "main", "SM-1", ())) == ["submitted"]
     assert await world.take() == []
+
+
+# ---- Found by a second reading ---------------------------------------------------------------------------------------
+
+
+async def test_a_resend_that_was_not_taken_leaves_the_first_attempts_receipt_as_the_end(world: World) -> None:
+    """When the first attempt's receipt has come, nothing more is awaited once the resend is known not to have left."""
+    first, second = await in_doubt_then_again(world)
+    await world.settle(unknown(second, world.now))
+    assert await world.settle(accepted(first, "SM-1")) == ["late"]
+    assert await world.receipt(first, "undelivered", provider_id="SM-1") == "noted"
+    assert await world.settle(clear(second)) == ["undelivered"]
+    assert (await world.events("acme/a1"))[-1]["attempt"] == "1"
+
+
+async def test_a_receipt_by_another_provider_than_the_attempts_is_an_orphan(world: World) -> None:
+    """Who proves to be one provider can say nothing about a message that another one has."""
+    await world.send("acme", "a1")
+    [leased] = await world.take()
+    forged = ReceiptFor("acme/a1", leased.attempt, "spare", "SM-9", "delivered")
+    assert await world.shard.receipts([forged]) == ["orphan"]
+    await world.accept(leased, "SM-1")
+    assert await world.shard.receipts([forged]) == ["orphan"]
+    assert await world.receipt(leased, "delivered") == "delivered"
+
+
+async def test_a_message_whose_leases_end_unsettled_again_and_again_goes_no_more(world: World) -> None:
+    """Three leases in a row that nobody settled: known not to have left, it fails as internal and is kept in dead."""
+    await world.send("acme", "a1")
+    for n in range(3):
+        [leased] = await world.take()
+        world.pass_time(20 * SECOND)
+        await world.sweep()
+        words = await world.settle(clear(leased))
+        assert words == (["queued"] if n < 2 else ["failed"])
+    assert (await world.events("acme/a1"))[-1]["reason"] == "internal"
+    [(_, told)] = await ask(world.client, "XRANGE", keys.key(0, "dead"), "-", "+")
+    assert (told[b"tenant"], told[b"id"], told[b"reason"]) == (b"acme", b"a1", b"internal")
+    assert b"See you at ten." in told[b"message"]
+
+
+async def test_a_settled_lease_ends_the_count_of_unsettled_ones(world: World) -> None:
+    """Only leases in a row count: a process that dies now and then under a busy message is no fault of the message."""
+    await world.send("acme", "a1")
+    for _ in range(4):
+        [leased] = await world.take()
+        world.pass_time(20 * SECOND)
+        await world.sweep()
+        assert await world.settle(clear(leased)) == ["queued"]
+        [leased] = await world.take()
+        assert await world.settle(retry(leased, 0)) == ["queued"]
+
+
+async def test_the_sweep_mends_what_is_in_flight_when_a_count_is_wrong(world: World) -> None:
+    """What a script that failed half way left in the counts takes no room from a provider for good."""
+    await world.put(p__main=[3, []])
+    for name in ("a", "b", "c"):
+        await world.send("acme", name)
+    [leased] = await world.take(1)
+    inflight = keys.key(0, "inflight")
+    await ask(world.client, "HSET", inflight, "p:main", 3, "p:spare", 7)
+    await ask(world.client, "HDEL", inflight, "c:default|reminder")
+    world.pass_time(11 * SECOND)
+    assert (await world.sweep()).miscounted == 3
+    counts = await ask(world.client, "HGETALL", inflight)
+    assert counts == {b"p:main": b"1", b"c:default|reminder": b"1", f"n:{leased.fence}".encode(): b"1"}
+    assert (await world.sweep()).miscounted == 0
+
+
+async def test_a_pause_that_is_over_leaves_no_mark(world: World) -> None:
+    """A provider's pause that ends by itself is tidied away, though no lane ever stood at it."""
+    await world.shard.pause("p:main", until_us=world.now + SECOND)
+    await world.sweep()
+    assert await world.client.hlen(keys.key(0, "pause")) == 1
+    world.pass_time(2 * SECOND)
+    await world.sweep()
+    assert await world.client.hlen(keys.key(0, "pause")) == 0
+
+
+async def test_a_pause_of_ours_never_shortens_one_that_is_in_force(world: World) -> None:
+    """An operator's pause without end outlasts what a process sets for a minute; one that is over does not stand."""
+    assert await world.shard.pause("p:main", reason="maintenance")
+    assert not await world.shard.pause("p:main", until_us=world.now + SECOND, reason="refused us", over=False)
+    assert await world.client.hget(keys.key(0, "pause"), "p:main") == b"0 maintenance"
+    await world.shard.pause("p:main", until_us=world.now + SECOND)
+    world.pass_time(2 * SECOND)
+    assert await world.shard.pause("p:main", until_us=world.now + SECOND, reason="refused us", over=False)

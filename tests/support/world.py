@@ -158,7 +158,7 @@ class World:
 
     async def sweep(self, **more: Any) -> Swept:
         """Sweeps until a pass has nothing more to do; the sums."""
-        total = [0] * 6
+        total = [0] * len(Swept.__struct_fields__)
         while True:
             again, swept = await self.shard.sweep({"main": 5 * SECOND}, **more)
             total = [a + getattr(swept, name) for a, name in zip(total, Swept.__struct_fields__, strict=True)]

@@ -4,7 +4,6 @@ Classes in turn, flows in turn, then the flow's ready lanes by the deadline of t
 constant of lanes, and never takes a message that one of its limits, its provider's or its class's room does not allow.
 """
 
-import math
 from collections.abc import Sequence
 
 from smsd.core.twin import lanes
@@ -43,7 +42,7 @@ class Pass:
         self, book: Book, route: str, offers: Sequence[Offer], *, n: int, seed: int, looks: int, q: int
     ) -> None:
         self.book, self.route, self.most, self.q = book, route, n, q
-        self.seed, self.looks = float(seed), looks
+        self.seed, self.looks = seed % 2147483646 + 1, looks
         self.taken: list[tuple[Record, int]] = []  # with the time at which a limit first refused it
         self.fence = 0
         self.stop = False
@@ -217,9 +216,9 @@ class Pass:
         return able[-1], None
 
     def _dice(self) -> float:
-        """In [0, 1), from the call's seed; in doubles, for so does the script."""
-        self.seed = math.fmod(self.seed * 1103515245.0 + 12345.0, 2147483648.0)
-        return self.seed / 2147483648.0
+        """In (0, 1), from the call's seed."""
+        self.seed = self.seed * 48271 % 2147483647  # Park and Miller's
+        return self.seed / 2147483647
 
     def _take(self, r: Record, offer: Offer, scopes: Sequence[str], refused_us: int) -> None:
         book = self.book

@@ -25,9 +25,10 @@ def take(book: Book, receipt: Receipt, most_early: int) -> str:
 
 def apply(book: Book, r: Record, attempt: int, receipt: Receipt) -> str:
     """A receipt for one attempt of a message."""
-    if r.state is None:
-        return Verdict.ORPHAN
     known = r.place_of(attempt)
+    whose = known.provider if known else r.provider if attempt == r.attempt else receipt.provider
+    if r.state is None or whose != receipt.provider:
+        return Verdict.ORPHAN
     told = known.receipt if known else ""
     open_ = _others_open(r, attempt)
     doubt = r.state is State.UNKNOWN or (r.state is State.QUEUED and r.maybe)

@@ -4,7 +4,7 @@ Under a lease its fence must fit; while a message is unknown, the attempt must (
 one: attempt numbers are used again after a give-back). A provider's id is kept whatever else is too late.
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from smsd.core import outcome as o
 from smsd.core.twin import ways
@@ -13,6 +13,9 @@ from smsd.core.twin.lanes import enqueue
 from smsd.core.twin.receipts import apply, apply_early, apply_parked
 from smsd.core.twin.values import Receipt, Record
 from smsd.message import State
+
+UNSETTLED_MAX: Final = 3
+"""After so many leases in a row that nobody settled a message goes no more: who takes it up does not live to tell."""
 
 
 def settle(book: Book, outcome: o.Outcome) -> str:
@@ -23,6 +26,7 @@ def settle(book: Book, outcome: o.Outcome) -> str:
     fits = outcome.fence == r.fence
     if r.state is State.LEASED and fits and not isinstance(outcome, o.Found | o.Look | o.Clear | o.Resend | o.Hold):
         release(book, r)
+        r.unsettled = 0
         _of_lease(book, r, outcome)
         apply_parked(book, r)
         return str(r.state)
@@ -95,17 +99,9 @@ def _of_unknown(book: Book, r: Record, outcome: Leased | Looked) -> None:
             r.nos, r.fails = outcome.noes, outcome.failures
             book.unsure.set(r.key, outcome.at_us)
         case o.Clear():
-            _surely_not(r)
-            r.double = r.double or outcome.doubt == 1
-            r.tries += 1
-            ways.go_back(book, r, 0, told(outcome.extra))
+            _clear(book, r, outcome)
         case o.Resend():
-            r.double = r.double or not outcome.providers
-            r.resent = True
-            r.tries += 1
-            if outcome.providers:
-                _bind(r, outcome.providers)
-            ways.go_back(book, r, 0, told(outcome.extra))
+            _resend(book, r, outcome)
         case o.Hold():
             ways.hold(book, r)
         case o.Fail():
@@ -118,6 +114,28 @@ def _of_unknown(book: Book, r: Record, outcome: Leased | Looked) -> None:
             pass
         case _ as never:
             assert_never(never)
+
+
+def _clear(book: Book, r: Record, outcome: o.Clear) -> None:
+    _surely_not(r)
+    if r.unsettled >= UNSETTLED_MAX:
+        ways.fail(book, r, "internal", told(outcome.extra))
+        return
+    r.double = r.double or outcome.doubt == 1
+    r.tries += 1
+    ways.go_back(book, r, 0, told(outcome.extra))
+
+
+def _resend(book: Book, r: Record, outcome: o.Resend) -> None:
+    if r.unsettled >= UNSETTLED_MAX:
+        ways.hold(book, r)
+        return
+    r.double = r.double or not outcome.providers
+    r.resent = True
+    r.tries += 1
+    if outcome.providers:
+        _bind(r, outcome.providers)
+    ways.go_back(book, r, 0, told(outcome.extra))
 
 
 def _late(book: Book, r: Record, outcome: o.Outcome) -> str:

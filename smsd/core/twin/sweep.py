@@ -72,6 +72,7 @@ def _end_leases(book: Book, settle_us: Mapping[str, int], most: int) -> int:
             release(book, r)
             r.maybe = True
             r.nos = r.fails = 0
+            r.unsettled += 1
             book.set_state(r, State.UNKNOWN)
             book.unsure.set(key, book.now_us + settle_us.get(r.provider, SETTLE_US))
             book.tell(r, State.UNKNOWN, provider=r.provider, attempt=r.attempt, detail="the lease ended unsettled")
@@ -97,4 +98,5 @@ def _forget(book: Book, early_us: int, most: int) -> int:
     for queue in book.flows.values():
         queue.forget()
     book.limits.forget(book.now_us)
+    book.pauses = {mark: until for mark, until in book.pauses.items() if until == 0 or until > book.now_us}
     return len(old)

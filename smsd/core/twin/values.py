@@ -66,6 +66,7 @@ class Swept(msgspec.Struct):
     purged: int = 0
     resumed: int = 0
     forgotten: int = 0
+    miscounted: int = 0
 
 
 class Class(msgspec.Struct, frozen=True):
@@ -127,6 +128,7 @@ class Record(msgspec.Struct):
     fails: int = 0
     waited: str = ""
     tries: int = 0
+    unsettled: int = 0  # leases in a row that ended with nobody's word
     cancel: bool = False  # withdrawn while it was leaving
     double: bool = False  # flagged possible_duplicate
     maybe: bool = False  # an attempt may have left

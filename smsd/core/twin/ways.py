@@ -56,11 +56,18 @@ def submit(book: Book, r: Record, attempt: int, provider: str, provider_id: str)
 
 
 def stands(book: Book, r: Record) -> bool:
-    """True when an earlier attempt is known to have been taken while a later one was not: nothing is left to send."""
+    """True when an earlier attempt is known to have been taken while a later one was not: nothing is left to send.
+
+    Where every receipt has come already, that is its end.
+    """
     if not r.taken:
         return False
-    first = r.taken[0]
-    _await_receipt(book, r, first.attempt, first.provider, first.provider_id)
+    first = next((taken for taken in r.taken if not taken.receipt), r.taken[0])
+    if first.receipt:
+        told = {"provider": first.provider, "provider_id": first.provider_id, "attempt": first.attempt}
+        book.finish(r, State(first.receipt), **told)
+    else:
+        _await_receipt(book, r, first.attempt, first.provider, first.provider_id)
     return True
 
 

@@ -15,6 +15,7 @@ local route, most, request, process, span, offers, seed, looks, q =
   ask[1], ask[2], ask[3], ask[4], ask[5], ask[6], ask[7], ask[8], ask[9]
 local taken, heads, rooms = {}, {}, {}
 local fence, stop, wake_at, again = nil, false, nil, false
+seed = seed % 2147483646 + 1
 local in_flight, refused_at = {}, {}
 
 local function reply(keys)
@@ -95,8 +96,8 @@ local function choose(bound, cost, order)
     end
   end
   if #able == 0 then return nil, at end
-  seed = (seed * 1103515245 + 12345) % 2147483648
-  local point = seed / 2147483648 * total
+  seed = seed * 48271 % 2147483647 -- Park and Miller's, exact in doubles
+  local point = seed / 2147483647 * total
   for _, offer in ipairs(able) do
     point = point - offer[2]
     if point < 0 then return offer end

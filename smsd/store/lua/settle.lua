@@ -39,6 +39,16 @@ local function fail(key, m, reason, extra)
   finish(key, m, 'failed', { 'reason', reason, unpack(extra) })
 end
 
+-- Whoever takes this message up does not live to tell: after so many times it goes no more, and is kept for a look.
+local UNSETTLED_MAX = 3
+
+local function bury(key, m)
+  local tenant, id = match(key, '^([^/]*)/(.*)$')
+  local detail = 'its lease ended unsettled ' .. m[UNSETTLED] .. ' times in a row'
+  call('XADD', K.dead, '*', 'at', int(floor(now / 1000)), 'reason', 'internal', 'detail', detail, 'tenant', tenant,
+    'class', m[CLASS], 'id', id, 'message', call('HGET', K.body, key) or '')
+end
+
 local leased = {}
 
 function leased.accepted(key, m, e)
@@ -98,6 +108,10 @@ end
 
 function unknown.clear(key, m, e)
   unmaybe(m)
+  if (m[UNSETTLED] or 0) >= UNSETTLED_MAX then
+    bury(key, m)
+    return fail(key, m, 'internal', e[7])
+  end
   if e[6] == 1 then mark(m, DOUBLE) end
   m[TRIES] = m[TRIES] + 1
   go_back(key, m, 0, e[7])
@@ -105,6 +119,10 @@ end
 
 -- Under the provider's own key (which binds it) the second request is the first one told again: no doubt to be flagged.
 function unknown.resend(key, m, e)
+  if (m[UNSETTLED] or 0) >= UNSETTLED_MAX then
+    bury(key, m)
+    return hold(key, m)
+  end
   if e[6] == '' then mark(m, DOUBLE) end
   mark(m, RESENT)
   m[TRIES] = m[TRIES] + 1
@@ -153,6 +171,7 @@ for i, e in ipairs(entries) do
     out[i] = 'gone'
   elseif m[STATE] == 'leased' and m[FENCE] == e[2] and leased[e[3]] then
     release(m)
+    m[UNSETTLED] = 0
     leased[e[3]](key, m, e)
     apply_parked(key, m)
     out[i] = m[STATE]

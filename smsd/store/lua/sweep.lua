@@ -2,7 +2,7 @@
 -- KEYS   every kind of keys.py
 -- ARGV   now_us, wall_us, step_us, msgpack of {most, {provider = settle_us}, dead_routes {route..}, early_us,
 --        events_max, events_us}
--- Output msgpack of {again 0/1, counts {expired, unleased, unconfirmed, purged, resumed, forgotten},
+-- Output msgpack of {again 0/1, counts {expired, unleased, unconfirmed, purged, resumed, forgotten, miscounted},
 --        {class \31 state \31 reason = how many ended so}}
 --#include base limit lane wait outcome bell
 local refused = begin()
@@ -12,6 +12,7 @@ local most, settle_us, dead_routes, early_us = ask[1], ask[2], {}, ask[4]
 for _, route in ipairs(ask[3]) do dead_routes[route] = true end
 local ended = {}
 local expired, unleased, unconfirmed, purged, resumed, forgotten = 0, 0, 0, 0, 0, 0
+local RECOUNT_US, RECOUNT_LEASES, RECOUNT_MESSAGES = 10000000, 500, 2000
 
 local function why_expired(L, p, m)
   if L[L_STATUS] == 'p' or paused_by(p) then return 'paused' end
@@ -58,7 +59,7 @@ local function end_leases()
         release(m)
         mark(m, MAYBE)
         set_state(key, m, 'unknown')
-        m[NOS], m[FAILS] = 0, 0
+        m[NOS], m[FAILS], m[UNSETTLED] = 0, 0, (m[UNSETTLED] or 0) + 1
         zset(K.unsure, key, now + (settle_us[m[PROVIDER]] or 5000000))
         local why = { 'provider', m[PROVIDER], 'attempt', m[ATTEMPT], 'detail', 'the lease ended unsettled' }
         emit(key, m, 'unknown', why)
@@ -70,6 +71,46 @@ local function end_leases()
     call('HDEL', K.batch, number)
     ended[#ended + 1] = 'n:' .. number
   end
+end
+
+-- What is in flight, counted anew from the leases, in case a script once failed half way. Not while it is too much for
+-- one pass. Returns how many counts were wrong.
+local function recount()
+  if now < tonumber(call('HGET', K.meta, 'recount') or 0) then return 0 end
+  call('HSET', K.meta, 'recount', now + RECOUNT_US)
+  if call('ZCARD', K.lease) > RECOUNT_LEASES then return 0 end
+  local fences, fence_of, keys = call('ZRANGE', K.lease, 0, -1), {}, {}
+  for i, packed in ipairs(#fences > 0 and call('HMGET', K.batch, unpack(fences)) or {}) do
+    for _, key in ipairs(packed and unpack_msg(packed) or {}) do
+      keys[#keys + 1] = key
+      fence_of[#keys] = fences[i]
+    end
+  end
+  if #keys > RECOUNT_MESSAGES then return 0 end
+  if #keys > 0 then load(keys) end
+  local held, wrong = {}, 0
+  for i, key in ipairs(keys) do
+    local m, fence = record(key), fence_of[i]
+    if m and m[STATE] == 'leased' and int(m[FENCE]) == fence then
+      for _, name in ipairs({ 'p:' .. m[PROVIDER], 'c:' .. m[ROUTE] .. '|' .. m[CLASS], 'n:' .. fence }) do
+        held[name] = (held[name] or 0) + 1
+      end
+    end
+  end
+  local counted = call('HGETALL', K.inflight)
+  for i = 1, #counted, 2 do
+    if tonumber(counted[i + 1]) == held[counted[i]] then
+      held[counted[i]] = nil
+    elseif not held[counted[i]] then
+      call('HDEL', K.inflight, counted[i])
+      wrong = wrong + 1
+    end
+  end
+  for name, n in pairs(held) do
+    call('HSET', K.inflight, name, n)
+    wrong = wrong + 1
+  end
+  return wrong
 end
 
 local function end_waits()
@@ -159,6 +200,13 @@ local function forget()
       end
     end
   end
+  cursor = call('HGET', K.meta, 'cursor:pause') or '0'
+  page = call('HSCAN', K.pause, cursor, 'COUNT', 20)
+  call('HSET', K.meta, 'cursor:pause', page[1])
+  for i = 1, #page[2], 2 do
+    local till = tonumber(match(page[2][i + 1], '^(%d+)'))
+    if till > 0 and till <= now then call('HDEL', K.pause, page[2][i]) end
+  end
   cursor = call('HGET', K.meta, 'cursor:batch') or '0'
   page = call('HSCAN', K.batch, cursor, 'MATCH', 'q:*', 'COUNT', 50)
   call('HSET', K.meta, 'cursor:batch', page[1])
@@ -178,6 +226,7 @@ local function forget()
   end
 end
 
+local miscounted = recount()
 expire_heads()
 end_leases()
 end_waits()
@@ -194,4 +243,4 @@ if #ended > 0 then call('HDEL', K.inflight, unpack(ended)) end
 ring_ready()
 local again = expired >= most or unconfirmed >= most or purged >= most or resumed >= most or moved >= most
   or unleased >= most
-return pack({ again and 1 or 0, { expired, unleased, unconfirmed, purged, resumed, forgotten }, tally })
+return pack({ again and 1 or 0, { expired, unleased, unconfirmed, purged, resumed, forgotten, miscounted }, tally })

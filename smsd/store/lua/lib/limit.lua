@@ -114,10 +114,10 @@ local function states(scope)
     if found then old[found] = nil end
   end
   for j, state in pairs(old) do
+    limits_changed[scope] = true -- of what is not in force only the counted is remembered
     if alive[j] and #state > 6 then
-      state[4] = now + 1 -- what leaves while it is not in force is not counted, and so never given back
+      state[4] = now + 1 -- what leaves meanwhile is not counted, and so never given back
       got[#got + 1] = state
-      limits_changed[scope] = true
     end
   end
   limits[scope] = got

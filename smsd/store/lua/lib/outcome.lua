@@ -81,7 +81,9 @@ end
 -- counters.
 local function apply_receipt(key, m, receipt)
   local attempt, status, state = receipt[1], receipt[4], m[STATE]
-  if attempt < 1 or (attempt > m[ATTEMPT]) then return 'orphan' end
+  local taken = place_of(m, attempt)
+  local whose = taken and taken[2] or attempt == m[ATTEMPT] and m[PROVIDER] or receipt[2]
+  if attempt < 1 or attempt > m[ATTEMPT] or whose ~= receipt[2] then return 'orphan' end
   if state == 'leased' then
     for _, known in ipairs(m[PARKED]) do
       if known[1] == attempt and known[4] == status then return 'repeated' end
@@ -92,7 +94,6 @@ local function apply_receipt(key, m, receipt)
     return 'parked'
   end
   local final = status == 'delivered' or status == 'undelivered'
-  local taken = place_of(m, attempt)
   if taken and taken[4] == status then return 'repeated' end
   remember_id(key, m, attempt, receipt[2], receipt[3])
   taken = place_of(m, attempt)

@@ -42,14 +42,23 @@ local function close(key, m, state, reason)
   end
 end
 
--- An earlier attempt is known to have been taken while a later one was not: the message stands as submitted.
+-- An earlier attempt is known to have been taken while a later one was not: the message stands as submitted, or as
+-- undelivered where every receipt has come.
 local function stands(key, m)
-  if #m[TAKEN] == 0 then return false end
-  set_state(key, m, 'submitted')
-  zset(K.unsure, key, false)
-  zset(K.await, key, now + receipt_timeout(m[CLASS]))
   local taken = m[TAKEN][1]
-  emit(key, m, 'submitted', { 'provider', taken[2], 'provider_id', taken[3], 'attempt', taken[1] })
+  if not taken then return false end
+  for i = #m[TAKEN], 1, -1 do
+    if m[TAKEN][i][4] == '' then taken = m[TAKEN][i] end
+  end
+  local extra = { 'provider', taken[2], 'provider_id', taken[3], 'attempt', taken[1] }
+  if taken[4] ~= '' then
+    finish(key, m, taken[4], extra)
+  else
+    set_state(key, m, 'submitted')
+    zset(K.unsure, key, false)
+    zset(K.await, key, now + receipt_timeout(m[CLASS]))
+    emit(key, m, 'submitted', extra)
+  end
   return true
 end
 
