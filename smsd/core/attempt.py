@@ -52,7 +52,7 @@ def decide(leased: Leased, answer: Answer, around: Circumstances, rng: Rng) -> o
     """The outcome to settle with. A late or repeated settle is the store's business: the fence names the lease."""
     match answer:
         case Accepted():
-            return outcome.Accepted(*_head(leased, "accepted"), answer.provider_id)
+            return accepted(leased, answer)
         case Throttled():
             return _throttled(leased, answer, around, rng)
         case Deferred():
@@ -66,6 +66,11 @@ def decide(leased: Leased, answer: Answer, around: Circumstances, rng: Rng) -> o
             return _unknown(leased, answer, around)
         case _ as never:
             assert_never(never)
+
+
+def accepted(leased: Leased, answer: Accepted) -> outcome.Accepted:
+    """The provider took it."""
+    return outcome.Accepted(*_head(leased, "accepted"), answer.provider_id)
 
 
 def back(leased: Leased) -> outcome.Back:

@@ -32,7 +32,10 @@ class Heard(Enum):
     UNUSABLE = "unusable"
 
 
-class Ticket(msgspec.Struct, frozen=True):
+_MUTE: Final = (Unknown, Throttled)  # answers that tell nothing about a run of unlisted refusals
+
+
+class Ticket(msgspec.Struct, frozen=True, gc=False):
     """One attempt in flight: when it began, and how many were in flight with it."""
 
     began_us: int
@@ -121,7 +124,7 @@ class Health:
 
     def _seen(self, answer: Answer) -> Answer:
         if not isinstance(answer, Refused) or answer.reason != "unlisted":
-            if not isinstance(answer, Unknown | Throttled):
+            if not isinstance(answer, _MUTE):
                 self._unlisted = 0
             return answer
         self._unlisted += 1

@@ -18,12 +18,13 @@ from smsd.store import keys
 
 CONFIG, PAUSE = "config", "pause"  # payloads that are no route
 ALL = ""
-"""What `on_ring` is called with when any route may have something ready."""
+"""The route that `on_ring` hears of when any may have something ready."""
 
 SILENCE_S = 5.0  # after so long without a ring the line is tried, and after as long again given up
 BACKOFF_S = (0.05, 2.0)
 
-Ring = Callable[[str], None]
+Ring = Callable[[str, str], None]
+"""A route, and the process that is to look first ("": all of them)."""
 Told = Callable[[], None]
 
 
@@ -92,14 +93,15 @@ class Bell:
     def _tell(self, payload: str) -> None:
         special = self._special.get(payload)
         if special is None:
-            self._on_ring(payload)
+            route, _, who = payload.partition("\t")
+            self._on_ring(route, who)
         else:
             special()
 
     def _everything(self) -> None:
         for told in self._special.values():
             told()
-        self._on_ring(ALL)
+        self._on_ring(ALL, "")
 
     def _well(self) -> None:
         if self._failures:

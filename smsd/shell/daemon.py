@@ -107,7 +107,7 @@ class Worker:
         self.bell = Bell(
             live,
             store.blocking,
-            on_ring=lambda route: self.sender.nudge(route or None),
+            on_ring=self.sender.ring,
             on_config=self.sweeper.config_rung,
             on_pause=self.sweeper.hurry,
             log=self._log,
@@ -130,6 +130,9 @@ class Worker:
             "ready", process=live.process, revision=live.revision, store=store.address, version=facts.version,
             http=str(self.listeners.http), webhooks=str(self.listeners.webhooks),
         )  # fmt: skip
+        if self._settings.shared_ports:
+            with contextlib.suppress(OSError):  # the parent is gone already
+                os.write(sys.stdin.fileno(), b"ready\n")  # by this it decides how soon we are replaced
 
     async def _agree(self) -> None:
         try:
@@ -163,7 +166,10 @@ class Worker:
             loop.add_reader(sys.stdin.fileno(), self._parent_spoke)
 
     def _parent_spoke(self) -> None:
-        if not os.read(sys.stdin.fileno(), 4096):
+        heard = b""
+        with contextlib.suppress(ConnectionResetError):  # it was killed before it had read what we said
+            heard = os.read(sys.stdin.fileno(), 4096)
+        if not heard:
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
             if not self._stopping.is_set():
                 self.stop()

@@ -4,22 +4,18 @@ Never judges a callback and never counts a message: it hands each request to who
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from smsd.config import Config
 from smsd.shell.listening import Address, PortTaken, address, bind, bound_at
+from smsd.shell.server import Answer, Handler, Reply, Request, Response, Server
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Page = Callable[[], Coroutine[Any, Any, Response]]
 Readiness = Callable[[], Awaitable[str]]
 """Why the process is not ready, in a sentence; "" when it is."""
-
-BACKLOG = 1024
-CLOSE_S = 2.0  # given to answers that are being written when the process ends
-KEEPALIVE_S = 75.0
-HEADERS_MAX = 16 * 1024
 
 TEXT = "text/plain; charset=utf-8"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -42,10 +38,10 @@ class Listeners:
         self._webhooks = address(config.webhooks.listen)
         self._ready, self._metrics, self._callback = ready, metrics, webhooks
         self._shared = shared
-        self._runners: list[web.ServerRunner] = []
+        self._servers: list[Server] = []
         self.http: Address | None = None
         self.webhooks: Address | None = None
-        self._pages: Mapping[str, Handler] = {"/livez": self._livez, "/readyz": self._readyz, "/metrics": self._scrape}
+        self._pages: Mapping[str, Page] = {"/livez": self._livez, "/readyz": self._readyz, "/metrics": self._scrape}
 
     @property
     def bound(self) -> bool:
@@ -58,7 +54,7 @@ class Listeners:
                 self.http = self.webhooks = await self._listen(self._http, "http", self._either)
             else:
                 self.http = await self._listen(self._http, "http", self._own)
-                self.webhooks = await self._listen(self._webhooks, "webhooks", self._foreign)
+                self.webhooks = await self._listen(self._webhooks, "webhooks", self._callback)
         except PortTaken:
             await self.close()
             raise
@@ -66,24 +62,16 @@ class Listeners:
     async def close(self) -> None:
         """Takes no more connections, and lets answers that are being written end."""
         self.http = self.webhooks = None
-        runners, self._runners = self._runners, []
-        for runner in runners:
-            await runner.cleanup()
+        servers, self._servers = self._servers, []
+        for server in servers:
+            await server.close()
 
     async def _listen(self, where: Address, section: str, handler: Handler) -> Address:
         bound = bind(where, section, shared=self._shared)
-        server = web.Server(
-            handler,
-            access_log=None,
-            keepalive_timeout=KEEPALIVE_S,
-            max_line_size=HEADERS_MAX,
-            max_field_size=HEADERS_MAX,
-        )
-        runner = web.ServerRunner(server, shutdown_timeout=CLOSE_S)
-        await runner.setup()
-        self._runners.append(runner)
+        server = Server(handler)
+        self._servers.append(server)
         try:
-            await web.SockSite(runner, bound, backlog=BACKLOG).start()
+            await server.start(bound)
         except OSError as error:
             with contextlib.suppress(OSError):
                 bound.close()
@@ -92,33 +80,39 @@ class Listeners:
 
     # ---- Who answers what --------------------------------------------------------------------------------------------
 
-    async def _either(self, request: web.BaseRequest) -> web.StreamResponse:
-        own = request.path in self._pages or request.path.startswith("/v1/")
-        return await (self._own(request) if own else self._callback(request))
+    def _either(self, request: Request, reply: Reply) -> Answer:
+        path = _path(request)
+        own = path in self._pages or path.startswith("/v1/")
+        return (self._own if own else self._callback)(request, reply)
 
-    async def _foreign(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await self._callback(request)
-
-    async def _own(self, request: web.BaseRequest) -> web.StreamResponse:
-        page = self._pages.get(request.path)
+    def _own(self, request: Request, reply: Reply) -> Answer:
+        page = self._pages.get(_path(request))
         if page is None:
             return problem(404, "not found", "there is /livez, /readyz and /metrics")
         if request.method not in ("GET", "HEAD"):
-            return problem(405, "method not allowed", "this page is only read", {"Allow": "GET, HEAD"})
-        return await page(request)
+            return problem(405, "method not allowed", "this page is only read", ("Allow", "GET, HEAD"))
+        return page()
 
-    async def _livez(self, request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(text="alive\n")
+    async def _livez(self) -> Response:
+        return _text(200, "alive")
 
-    async def _readyz(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _readyz(self) -> Response:
         trouble = await self._ready() or ("" if self.bound else "not listening")
-        return web.Response(status=503 if trouble else 200, text=f"{trouble or 'ready'}\n")
+        return _text(503 if trouble else 200, trouble or "ready")
 
-    async def _scrape(self, request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(body=await self._metrics(), headers={"Content-Type": METRICS})
+    async def _scrape(self) -> Response:
+        return Response(200, (("Content-Type", METRICS),), await self._metrics())
 
 
-def problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> web.Response:
+def _path(request: Request) -> str:
+    return request.target.partition("?")[0]
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(status, (("Content-Type", TEXT),), f"{text}\n".encode())
+
+
+def problem(status: int, title: str, detail: str, *headers: tuple[str, str]) -> Response:
     """An error after RFC 9457."""
     body = msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": detail})
-    return web.Response(status=status, body=body, content_type=PROBLEM, headers=headers)
+    return Response(status, (("Content-Type", PROBLEM), *headers), body)

@@ -6,9 +6,11 @@ Never writes the text of a message, and no phone number in full: whatever a line
 import logging
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from select import PIPE_BUF
 from typing import BinaryIO, cast
 
+import msgspec
 import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
@@ -25,19 +27,15 @@ _HIDDEN = "***"
 def setup(*, verbose: bool = False, file: BinaryIO | None = None) -> FilteringBoundLogger:
     """Configures structlog for the process and returns its logger. `file`: standard error where none is given."""
     out = file or cast("BinaryIO", sys.stderr.buffer)
-    shared: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    for_people = out.isatty()
-    if for_people:
-        last: list[Processor] = [structlog.processors.format_exc_info, mask, structlog.dev.ConsoleRenderer(), _encoded]
-    else:
-        last = [structlog.processors.format_exc_info, mask, structlog.processors.JSONRenderer(serializer=_json)]
     structlog.configure(
-        processors=[*shared, *last],
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _for_people() if out.isatty() else _for_machines,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
-        logger_factory=structlog.BytesLoggerFactory(out),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Pieces(out))),
         cache_logger_on_first_use=True,
     )
     return logger()
@@ -64,32 +62,77 @@ def mask(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     return line
 
 
-def settled_line(
-    log: FilteringBoundLogger,
-    leased: Leased,
-    *,
-    state: str,
-    reason: str = "",
-    queue_us: int,
-    limit_us: int,
-    submit_us: int,
-) -> None:
-    """The canonical line of an attempt that was settled, once for each. `delays` are queue/limit/submit in ms:
-    taken to leaving, the part of that spent at limits, and first byte to answer.
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """The canonical line of an attempt that was settled, once for each; `settled` adds what all lines begin with."""
+
+    message: str
+    tenant: str
+    class_: str = msgspec.field(name="class")
+    provider: str
+    attempt: int
+    segments: int
+    state: str
+    reason: str
+    delays: str  # queue/limit/submit in ms: taken to leaving, of that spent at limits, and first byte to answer
+
+    @classmethod
+    def of(cls, leased: Leased, state: str, reason: str, queue_us: int, limit_us: int, submit_us: int) -> "Settled":
+        message = leased.message
+        delays = f"{queue_us // 1000}/{limit_us // 1000}/{submit_us // 1000}"
+        return cls(message.key, message.tenant, message.class_, leased.provider, leased.attempt, message.segments,
+                   state, reason, delays)  # fmt: skip
+
+
+def settled(log: FilteringBoundLogger, lines: Sequence[Settled]) -> None:
+    """One line for each, by one call and one write: on the path of every message a line by itself costs the most."""
+    log.info("settled", **{_LINES: lines})
+
+
+# ---- Rendering -------------------------------------------------------------------------------------------------------
+
+_LINES = "_lines"
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+def _for_machines(logger: WrappedLogger, method: str, line: EventDict) -> bytes:
+    lines = line.pop(_LINES, None)
+    head = orjson.dumps(mask(logger, method, line), default=str)
+    if lines is None:
+        return head
+    # In JSON a line's end stands only behind a whole object, so that the head goes into all of them at once.
+    block = _encode_lines(lines).replace(b"}\n", b"," + head[1:] + b"\n")[:-1]
+    return _masked(block.decode()).encode() if b"+" in block or b"%2" in block else block
+
+
+def _for_people() -> Processor:
+    console = structlog.dev.ConsoleRenderer()
+
+    def rendered(logger: WrappedLogger, method: str, line: EventDict) -> bytes:
+        lines: Sequence[Settled] | None = line.pop(_LINES, None)
+        whole = [line] if lines is None else [{**msgspec.to_builtins(one), **line} for one in lines]
+        texts = [str(console(logger, method, mask(logger, method, one))) for one in whole]
+        return "\n".join(texts).encode("utf-8", "replace")
+
+    return rendered
+
+
+class _Pieces:
+    """A file that takes a block of lines in pieces: of whole lines, each no longer than what a pipe takes undivided
+    (PIPE_BUF of POSIX), so that the lines of workers that share their parent's standard error never mix.
     """
-    message = leased.message
-    log.info(
-        "settled",
-        message=message.key,
-        tenant=message.tenant,
-        **{"class": message.class_},
-        provider=leased.provider,
-        attempt=leased.attempt,
-        segments=message.segments,
-        state=state,
-        reason=reason,
-        delays=f"{queue_us // 1000}/{limit_us // 1000}/{submit_us // 1000}",
-    )
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._write, self.flush = file.write, file.flush
+
+    def write(self, block: bytes) -> None:
+        while len(block) > PIPE_BUF and (end := block.rfind(b"\n", 0, PIPE_BUF) + 1):
+            self._write(block[:end])
+            self.flush()
+            block = block[end:]
+        self._write(block)
+
+
+# ---- Masking ---------------------------------------------------------------------------------------------------------
 
 
 def _hidden(_: str) -> str:
@@ -108,14 +151,6 @@ def _said(text: str) -> str:
 
 def _masked(text: str) -> str:
     return _E164.sub(lambda match: match[1] + mask_number(f"+{match[2]}")[1:], text)
-
-
-def _json(line: EventDict, **_: object) -> bytes:
-    return orjson.dumps(line, default=str)
-
-
-def _encoded(_logger: WrappedLogger, _method: str, line: EventDict) -> bytes:
-    return str(line).encode("utf-8", "replace")
 
 
 _RULES: dict[str, Callable[[str], str]] = {

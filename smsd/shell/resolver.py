@@ -4,16 +4,17 @@ Never decides: core/resolve.py does. Never sends a message: one that goes again 
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import cast
 
+import msgspec
 from redis.exceptions import ResponseError
 from structlog.typing import FilteringBoundLogger
 
 from smsd.core import outcome, resolve
-from smsd.core.attempt import idempotency_key
+from smsd.core.attempt import Policy, idempotency_key
 from smsd.message import Message
-from smsd.provider import Attempt, Found, HttpRequest, Inconclusive, LookUpResult, More, Provider
+from smsd.provider import Attempt, Capabilities, Found, HttpRequest, Inconclusive, LookUpResult, More, Provider
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.shell.sender import wall_us
@@ -55,7 +56,7 @@ class Resolver:
         claimed = await shard.claim(CLAIM_MAX, self._hold_us())
         if not claimed:
             return 0
-        outcomes = await asyncio.gather(*(self._decide(shard, unsure) for unsure in claimed))
+        outcomes = await self._decide_all(shard, await asyncio.gather(*(self._ask(shard, one) for one in claimed)))
         words = await shard.settle(outcomes)
         for unsure, decided, word in zip(claimed, outcomes, words, strict=True):
             if not isinstance(decided, outcome.Look):
@@ -68,7 +69,8 @@ class Resolver:
         slowest_s = max((p.timeout_s for p in self._live.config.providers.values()), default=0.0)
         return int((HOLD_LEAST_S + 2 * slowest_s * CLAIM_MAX / LOOKING_MAX) * 1_000_000)
 
-    async def _decide(self, shard: Shard, unsure: Unsure) -> outcome.Outcome:
+    async def _ask(self, shard: Shard, unsure: Unsure) -> "outcome.Outcome | _Looked":
+        """What is to be done with a message where that is plain, else what its provider answers."""
         config, message = self._live.config, unsure.message
         policy = policy_of(config, message.class_ if message is not None else "")
         provider = None
@@ -85,8 +87,37 @@ class Resolver:
             return planned if planned != "look" else resolve.later(unsure, now_us=wall_us(shard))
         async with self._looking:
             looked = await self._look(provider, unsure.provider, self._attempt(provider, message, unsure))
-        foreign = await _foreign(shard, unsure, looked) if isinstance(looked, Found) else frozenset[str]()
-        return resolve.decide(unsure, looked, foreign, provider.capabilities, policy, now_us=wall_us(shard))
+        return _Looked(unsure, looked, provider.capabilities, policy)
+
+    async def _decide_all(self, shard: Shard, asked: "Sequence[outcome.Outcome | _Looked]") -> list[outcome.Outcome]:
+        """One after the other, for two messages of the same text to the same number may both find the same one: what
+        the first of them takes is not there for the second. Whose the others are is read last, right before it counts.
+        """
+        owners = await self._owners([name for one in asked if isinstance(one, _Looked) for name in one.names])
+        outcomes: list[outcome.Outcome] = []
+        for one in asked:
+            if not isinstance(one, _Looked):
+                outcomes.append(one)
+                continue
+            unsure = one.unsure
+            foreign = {id_ for name, id_ in one.names.items() if owners.get(name, unsure.key) != unsure.key}
+            decided = resolve.decide(
+                unsure, one.looked, foreign, one.capabilities, one.policy, now_us=wall_us(shard)
+            )  # fmt: skip
+            if isinstance(decided, outcome.Found):
+                owners[f"{unsure.provider}/{decided.provider_id}"] = unsure.key
+            outcomes.append(decided)
+        return outcomes
+
+    async def _owners(self, names: Sequence[str]) -> dict[str, str]:
+        """The messages that these ids are known to belong to, in whichever shard."""
+        owners: dict[str, str] = {}
+        for shard in self._live.shards if names else ():
+            asked = shard.client.hmget(keys.key(shard.number, "ref"), list(names))
+            for name, reference in zip(names, await cast("Awaitable[list[bytes | None]]", asked), strict=True):
+                if reference is not None:
+                    owners[name] = reference.partition(b".")[2].decode()
+        return owners
 
     def _attempt(self, provider: Provider, message: Message, unsure: Unsure) -> Attempt:
         reference = f"{unsure.attempt}.{unsure.key}"
@@ -112,17 +143,16 @@ class Resolver:
         return Inconclusive(f"the listing has more than {PAGES_MAX} pages")
 
 
-async def _foreign(shard: Shard, unsure: Unsure, found: Found) -> frozenset[str]:
-    """The candidates' ids that are known to belong to other messages."""
-    ids = [candidate.provider_id for candidate in found.candidates]
-    if not ids:
-        return frozenset()
-    names = [f"{unsure.provider}/{provider_id}" for provider_id in ids]
-    asked = shard.client.hmget(keys.key(shard.number, "ref"), names)
-    references = await cast("Awaitable[list[bytes | None]]", asked)
-    ours = unsure.key.encode()
-    return frozenset(
-        provider_id
-        for provider_id, reference in zip(ids, references, strict=True)
-        if reference is not None and reference.partition(b".")[2] != ours
-    )
+class _Looked(msgspec.Struct, frozen=True):
+    """What a look-up answered about a message, and what it is to be judged by."""
+
+    unsure: Unsure
+    looked: LookUpResult
+    capabilities: Capabilities
+    policy: Policy
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The candidates' ids by their names in the store."""
+        found = self.looked.candidates if isinstance(self.looked, Found) else ()
+        return {f"{self.unsure.provider}/{one.provider_id}": one.provider_id for one in found}

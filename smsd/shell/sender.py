@@ -8,23 +8,21 @@ import asyncio
 import itertools
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
 from redis.exceptions import ResponseError
 from structlog.typing import FilteringBoundLogger
 
 from smsd.core import outcome
-from smsd.core.attempt import Circumstances, back, decide, idempotency_key
 from smsd.core.health import Ticket
-from smsd.message import Leased
-from smsd.provider import Accepted, Answer, Attempt, Deferred, Refused, Throttled, Unknown, Unusable
 from smsd.shell.live import Live
-from smsd.shell.log import settled_line
+from smsd.shell.log import Settled, settled
 from smsd.shell.metrics import Metrics
+from smsd.shell.sender_flight import LEASE_LEAST, Flight, Round
 from smsd.shell.sender_providers import Choice, Providers, Seat
 from smsd.shell.sender_settle import Done, Settler
-from smsd.shell.transport import Answered, Lost, NotStarted, Transport
+from smsd.shell.transport import Transport
 from smsd.store.connect import AWAY
 from smsd.store.shard import ClockDiffers, Lease, Shard
 
@@ -33,22 +31,12 @@ LEASE_MAX = 100
 MARGIN_S = 2.0  # contract.md §5: a lease lasts start_by_s + timeout_s + 2 s
 IDLE_S = 1.0  # between polls when nothing is known to come
 START_COST_S = 0.0003  # at first: what it takes to start one attempt of a lease, measured from then on
-LEASE_LEAST = 4
 POLL_S = 0.05  # between polls that nothing asked for
 WAKE_S = 0.005  # between passes that were asked for, by a bell or a limit: not one for each message
 GATHER_S = 0.01  # under a backlog, for a quarter of the room to become free
+BEHIND_S = 0.05  # how much later than the process that the bell names
 AWAY_LAST_S = 1.0
 GIVE_BACK_S = 0.5  # a drain without a budget still gives back what has not left
-
-HEARD: dict[type[Answer], str] = {
-    Accepted: "accepted",
-    Throttled: "throttled",
-    Deferred: "deferred",
-    Refused: "refused",
-    Unusable: "unusable",
-    Unknown: "unknown",
-}
-"""Outcomes of `smsd_attempts_total`; `not_started` beside these."""
 
 
 class Sender:
@@ -62,9 +50,10 @@ class Sender:
         self.unsettled = 0
         self.start_cost_s = START_COST_S
         self._settlers = {id(shard): Settler(shard, self._settled, self._trouble) for shard in live.shards}
-        self._attempts: set[asyncio.Task[None]] = set()
+        self.attempts: set[asyncio.Task[None]] = set()
         self._loops: dict[tuple[int, str], _Loop] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._behind: set[str] = set()  # routes that another process was woken for
         self._ended = asyncio.Event()
         self._failure: BaseException | None = None
 
@@ -87,6 +76,20 @@ class Sender:
             if route is None or loop.route == route:
                 loop.wake.set()
 
+    def ring(self, route: str, who: str) -> None:
+        """The bell has rung for a route ("": for all), and the process that it names ("": each) looks at once; the
+        others look a little later, in case that one does not.
+        """
+        if who in ("", self.live.process):
+            self.nudge(route or None)
+        elif route not in self._behind:
+            self._behind.add(route)
+            asyncio.get_running_loop().call_later(BEHIND_S, self._look_behind, route)
+
+    def _look_behind(self, route: str) -> None:
+        self._behind.discard(route)
+        self.nudge(route)
+
     async def drain(self, budget_s: float) -> None:
         """Stops leasing, gives back what has not left, waits for the answers to the rest; all within the budget.
 
@@ -94,7 +97,7 @@ class Sender:
         """
         end = time.monotonic() + max(budget_s, GIVE_BACK_S)
         self._stop()
-        while (waiting := self._tasks | self._attempts) and (left_s := end - time.monotonic()) > 0:
+        while (waiting := self._tasks | self.attempts) and (left_s := end - time.monotonic()) > 0:
             await asyncio.wait(waiting, timeout=left_s)
         for settler in self._settlers.values():
             try:
@@ -118,19 +121,13 @@ class Sender:
         now_us = int(now * 1e6)
         # The store's instant on our clock, as far as the two clocks agree: it lies between asking and the answer.
         charged = min(now, max(asked, asked + (lease.taken_us - asked_us) / 1e6))
-        settler = self._settlers[id(shard)]
-        end_us = wall_us(shard) + span_us
-        start_by_s = self.live.config.dispatch.start_by_s
+        round_ = Round(self, self._settlers[id(shard)], asked, asked_us, wall_us(shard) + span_us, charged, now)
         self.unsettled += len(lease.messages)
         for place, leased in enumerate(lease.messages, 1):
             seat = choice.seats[leased.provider]
-            ticket = seat.health.begin(now_us)
-            start_by = asked + min(start_by_s, (leased.deadline_us - asked_us) / 1_000_000)
-            flight = _Flight(self, settler, seat, ticket, leased, asked, asked_us, end_us)
-            flight.charged, flight.answered, flight.place = charged, now, place
-            task = loop.create_task(flight.fly(start_by))
-            self._attempts.add(task)
-            task.add_done_callback(self._attempts.discard)
+            flight = Flight(round_, seat, seat.health.begin(now_us), leased, place)
+            flight.task = loop.create_task(flight.fly())
+            self.attempts.add(flight.task)
 
     def can_start(self) -> int:
         """How many of one lease leave within half of `slack`, which every limit allows for between charge and byte."""
@@ -170,18 +167,26 @@ class Sender:
         self.nudge()
 
     def _settled(self, batch: Sequence[Done], words: Sequence[str]) -> None:
-        metrics, counted, ready = self.metrics, Counter[tuple[str, str]](), set[str]()
+        metrics, counted, ready, lines = self.metrics, Counter[tuple[str, str]](), set[str](), list[Settled]()
+        submits, queues = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
         for done, word in zip(batch, words, strict=True):
             leased = done.leased
             done.health.release(done.ticket)
             counted[leased.provider, done.heard] += 1
-            reason = _reason(done.outcome, word)
+            if done.queue_us:
+                submits[leased.provider].append(done.submit_us / 1e6)
+                queues[leased.message.class_].append(done.queue_us / 1e6)
             if word == "queued":
                 ready.add(leased.message.route)
-            settled_line(self.log, leased, state=word, reason=reason, queue_us=done.queue_us, limit_us=done.limit_us,
-                         submit_us=done.submit_us)  # fmt: skip
+            reason = _reason(done.outcome, word)
+            lines.append(Settled.of(leased, word, reason, done.queue_us, done.limit_us, done.submit_us))
         for (provider, heard), n in counted.items():
             metrics.attempt(provider, heard, n)
+        for provider, seconds in submits.items():
+            metrics.submit_seconds(provider, *seconds)
+        for class_, seconds in queues.items():
+            metrics.queue_seconds(class_, *seconds)
+        settled(self.log, lines)
         self.unsettled -= len(batch)
         for loop in self._loops.values():
             if loop.wants_room or loop.route in ready:
@@ -269,114 +274,14 @@ class _Loop:
         handle.cancel()
 
 
-class _Flight:
-    """One attempt on its way."""
-
-    __slots__ = (
-        "_asked", "_asked_us", "_end_us", "_leased", "_seat", "_sender", "_settler", "_ticket",
-        "answered", "charged", "place",
-    )  # fmt: skip
-
-    def __init__(self, sender: Sender, settler: Settler, seat: Seat, ticket: Ticket, leased: Leased, asked: float,
-                 asked_us: int, end_us: int) -> None:  # fmt: skip
-        self._sender, self._settler, self._seat, self._ticket = sender, settler, seat, ticket
-        self._leased, self._asked, self._asked_us, self._end_us = leased, asked, asked_us, end_us
-        self.charged = self.answered = asked
-        self.place = 1
-
-    async def fly(self, start_by: float) -> None:
-        """Sends the message and hands on what came of it."""
-        try:
-            await self._fly(start_by)
-        except Exception as error:
-            self._sender.log.error("attempt_failed", message=self._leased.message.key, exc_info=error)
-            self._sender.lost(self._seat, self._ticket)
-
-    async def _fly(self, start_by: float) -> None:
-        seat, leased, sender = self._seat, self._leased, self._sender
-        now_us = time.monotonic_ns() // 1000
-        left_us = leased.deadline_us - self._asked_us
-        if sender.providers.too_pressed(seat, self._ticket, leased.message.route, left_us, now_us):
-            self._settle(back(leased), "not_started")
-            return
-        try:
-            request = seat.provider.submit(self._attempt(left_us))
-        except Exception as error:  # noqa: BLE001 - a provider's fault must not take the process with it
-            detail = f"the provider could not write the request: {type(error).__name__}: {error}"
-            self._answered(Deferred("", detail), 0.0)
-            return
-        sent = await sender.transport.submit(
-            seat.name, request, timeout_s=seat.settings.timeout_s, start_by=start_by
-        )  # fmt: skip
-        match sent:
-            case Answered():
-                self._answered(_read(seat, sent), sent.started_monotonic)
-            case Lost():
-                self._answered(Unknown("", sent.detail), sent.started_monotonic)
-            case NotStarted():
-                if sent.unreachable:
-                    sender.providers.unreachable(seat, self._ticket, sent.detail, time.monotonic_ns() // 1000)
-                self._settle(back(leased), "not_started")
-
-    def _attempt(self, left_us: int) -> Attempt:
-        leased, seat = self._leased, self._seat
-        message, reference = leased.message, leased.reference
-        key = idempotency_key(message.key, leased.entered_us) if seat.provider.capabilities.idempotency_s else ""
-        url = self._sender.live.callback_url(seat.name, reference)
-        return Attempt(message, reference, url, key, self._asked_us, max(1, left_us // 1_000_000))
-
-    def _answered(self, answer: Answer, started: float) -> None:
-        leased, seat, sender = self._leased, self._seat, self._sender
-        now = time.monotonic()
-        answer = sender.providers.heard(seat, self._ticket, answer, int(now * 1e6))
-        around = Circumstances(
-            sender.providers.policy(leased.message.class_),
-            seat.provider.capabilities,
-            sender.providers.others(leased.message.route, seat.name, leased.bound),
-            self._asked_us + int((now - self._asked) * 1e6),
-            self._end_us,
-            int(seat.settings.settle_s * 1e6),
-        )
-        decided = decide(leased, answer, around, sender.rng.random)
-        if not started:
-            self._settle(decided, HEARD[type(answer)])
-            return
-        queue_us = self._asked_us + int((started - self._asked) * 1e6) - leased.entered_us
-        if self.place >= LEASE_LEAST:
-            sender.started(self.place, started - self.answered)
-        if (started - self.charged) * 1000 > sender.live.config.dispatch.slack_ms:
-            sender.metrics.late_start(seat.name)
-        sender.metrics.submit_seconds(seat.name, now - started)
-        sender.metrics.queue_seconds(leased.message.class_, queue_us / 1e6)
-        self._settle(decided, HEARD[type(answer)], queue_us, int((now - started) * 1e6))
-
-    def _settle(self, decided: outcome.Outcome, heard: str, queue_us: int = 0, submit_us: int = 0) -> None:
-        refused_us = self._leased.first_refused_us
-        limit_us = max(0, self._asked_us - refused_us) if refused_us else 0
-        self._settler.put(
-            Done(self._leased, decided, heard, self._seat.health, self._ticket, queue_us, limit_us, submit_us)
-        )
-
-
-def _read(seat: Seat, sent: Answered) -> Answer:
-    """What the provider's class makes of an answer; the message may have been taken, whatever its fault is."""
-    try:
-        answer = seat.provider.answer(sent.response)
-    except Exception as error:  # noqa: BLE001 - see above
-        return Unknown("", f"the provider could not read the answer: {type(error).__name__}: {error}")
-    return answer if type(answer) in HEARD else Unknown("", f"the provider read the answer as {type(answer).__name__}")
-
-
 def wall_us(shard: Shard) -> int:
     """Now on the shard's clock, as near as this process knows it."""
     return shard.now_us or time.time_ns() // 1000
 
 
 def _reason(decided: outcome.Outcome, word: str) -> str:
-    match decided:
-        case outcome.Fail():
-            return decided.reason if word == "failed" else ""
-        case outcome.Retry():
-            return (decided.waited or "expired") if word == "expired" else ""
-        case _:
-            return "expired" if word == "expired" else ""
+    if word == "failed":
+        return decided.reason if isinstance(decided, outcome.Fail) else ""
+    if word == "expired":
+        return (decided.waited if isinstance(decided, outcome.Retry) else "") or "expired"
+    return ""

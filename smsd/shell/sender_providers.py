@@ -125,9 +125,9 @@ class Providers:
             if all((seat := self._seats.get(use.use)) is None or seat.health.dead for use in route.providers)
         ]
 
-    def too_pressed(self, seat: Seat, ticket: Ticket, route: str, left_us: int, now_us: int) -> bool:
+    def too_pressed(self, seat: Seat, route: str, left_us: int, now_us: int) -> bool:
         """Whether a message must not be risked on a probe: little time, and somebody alive to send it by."""
-        if not ticket.probe or left_us > seat.settings.timeout_s * 1_000_000 + SPARE_US:
+        if left_us > seat.settings.timeout_s * 1_000_000 + SPARE_US:
             return False
         alive = (self._seats.get(name) for name in self.others(route, seat.name))
         if not any(other is not None and not other.health.dead for other in alive):

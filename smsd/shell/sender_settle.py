@@ -20,7 +20,7 @@ WAIT_FIRST_S = 0.05
 WAIT_LAST_S = 1.0
 
 
-class Done(msgspec.Struct, frozen=True):
+class Done(msgspec.Struct, frozen=True, gc=False):
     """One attempt that is over, and what is told about it once that is written."""
 
     leased: Leased

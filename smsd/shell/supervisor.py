@@ -1,18 +1,22 @@
 """`smsd run --workers N`: one parent, N workers. What dies is started again; what the parent is told, they are told.
 
-Never sends a message and never talks to the store. A worker's standard input is a pipe that only its parent holds: when
-that closes, because the parent ends or was killed, the worker drains and ends. No worker outlives its parent for long.
+Never sends a message and never talks to the store. A worker's standard input is a socket to its parent. Through it the
+worker says that it serves; when it closes, because the parent ends or was killed, the worker drains and ends. No worker
+outlives its parent for long.
 """
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
@@ -23,10 +27,11 @@ from smsd.shell.startup import EXIT_MISTAKE, Refused, Settings, prepare
 from smsd.store.embedded import Embedded
 
 FIRST_WAIT_S, LARGEST_WAIT_S = 0.1, 10.0
-STEADY_S = 30.0  # a worker that lived so long starts its waits anew
+STEADY_S = 1.0  # a worker that served so long is replaced at once; the waits of others double
 MARGIN_S = 5.0  # past the drain, before what still runs is killed
 
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+FOLDERS = "smsd-metrics-"
 
 
 class Supervisor:
@@ -40,29 +45,30 @@ class Supervisor:
         *,
         env: Mapping[str, str] = os.environ,
         drain_s: float = 25.0,
+        pass_fds: Collection[int] = (),
     ) -> None:
         self._command, self._count, self._log = list(command), count, log
-        self._env, self._drain_s = dict(env), drain_s
-        self._workers: dict[int, asyncio.subprocess.Process] = {}
+        self._env, self._drain_s, self._pass_fds = dict(env), drain_s, tuple(pass_fds)
+        self._workers: dict[int, _Child] = {}
         self._stopping = asyncio.Event()
         self._code = 0
 
     @property
     def pids(self) -> list[int]:
         """Of the workers that run now."""
-        return [worker.pid for worker in self._workers.values()]
+        return [worker.process.pid for worker in self._workers.values()]
 
     async def run(self) -> int:
         """Until told to stop, and every worker has ended. Returns the exit code."""
         places = [asyncio.create_task(self._keep(place)) for place in range(self._count)]
         await self._stopping.wait()
         for worker in self._workers.values():
-            _let_go(worker)
+            worker.let_go()
         _, late = await asyncio.wait(places, timeout=self._drain_s + MARGIN_S)
         if late:
             self._log.error("workers_killed", pids=self.pids, after_s=self._drain_s + MARGIN_S)
             for worker in self._workers.values():
-                worker.kill()
+                worker.process.kill()
             await asyncio.wait(late)
         return self._code
 
@@ -83,20 +89,20 @@ class Supervisor:
         """Sends a signal to every worker."""
         for worker in self._workers.values():
             with contextlib.suppress(ProcessLookupError):
-                worker.send_signal(number)
+                worker.process.send_signal(number)
 
     async def _keep(self, place: int) -> None:
         """One worker's place: filled until the end."""
         wait_s = 0.0
         while not self._stopping.is_set():
-            since = time.monotonic()
-            worker = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE, env=self._env)
-            self._workers[place] = worker
-            self._log.info("worker_started", place=place, pid=worker.pid)
+            worker = self._workers[place] = await self._start()
+            pid = worker.process.pid
+            self._log.info("worker_started", place=place, pid=pid)
             if self._stopping.is_set():
-                _let_go(worker)
-            code = await worker.wait()
+                worker.let_go()
+            code = await worker.process.wait()
             del self._workers[place]
+            worker.let_go()
             if self._stopping.is_set():
                 self._code = self._code or (code if code > 0 else 0)
                 return
@@ -104,17 +110,42 @@ class Supervisor:
                 self._code = code
                 self._stopping.set()
                 return
-            steady = time.monotonic() - since > STEADY_S
+            steady = time.monotonic() - worker.serves_since > STEADY_S
             wait_s = FIRST_WAIT_S if steady or not wait_s else min(LARGEST_WAIT_S, wait_s * 2)
-            self._log.warning("worker_ended", place=place, pid=worker.pid, code=code, again_in_s=wait_s)
+            self._log.warning("worker_ended", place=place, pid=pid, code=code, again_in_s=wait_s)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._stopping.wait()
 
+    async def _start(self) -> "_Child":
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=theirs.fileno(), env=self._env, pass_fds=self._pass_fds
+            )
+        return _Child(process, ours)
 
-def _let_go(worker: asyncio.subprocess.Process) -> None:
-    if worker.stdin is not None:
-        worker.stdin.close()
+
+class _Child:
+    """A worker, and our end of its standard input."""
+
+    def __init__(self, process: asyncio.subprocess.Process, ours: socket.socket) -> None:
+        self.process, self._ours = process, ours
+        self.serves_since = float("inf")
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(ours, self._heard)
+
+    def _heard(self) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            if self._ours.recv(64):
+                self.serves_since = time.monotonic()
+        self._loop.remove_reader(self._ours)  # it says nothing else
+
+    def let_go(self) -> None:
+        """Closes its standard input: it is to drain and end."""
+        if self._ours.fileno() >= 0:
+            self._loop.remove_reader(self._ours)
+            self._ours.close()
 
 
 def run_many(settings: Settings, count: int) -> int:
@@ -131,12 +162,36 @@ def run_many(settings: Settings, count: int) -> int:
             for said in refused.said:
                 log.error("not_started", detail=said)
             return refused.code
-        env[METRICS_DIR] = tempfile.mkdtemp(prefix="smsd-metrics-")
-        down.callback(shutil.rmtree, env[METRICS_DIR], ignore_errors=True)
+        env[METRICS_DIR], lock = metrics_folder(down)
         command = [sys.executable, "-m", "smsd.shell.daemon", str(settings.config)]
         if settings.verbose:
             command.append("--verbose")
-        return asyncio.run(supervise(command, count, log, env, settings, config.dispatch.drain_s))
+        return asyncio.run(supervise(command, count, log, env, settings, config.dispatch.drain_s, [lock]))
+
+
+def metrics_folder(down: contextlib.ExitStack) -> tuple[str, int]:
+    """A new folder for what the workers count, and the lock on it. They inherit the lock, so that the kernel holds it
+    for as long as any of us lives. Those of whom nobody does, because somebody killed the parent, are removed here.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
+        with contextlib.suppress(OSError), _opened(left) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
+    unnamed = Path(tempfile.mkdtemp(prefix=f"new-{FOLDERS}"))
+    lock = down.enter_context(_opened(unnamed))
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    named = unnamed.rename(unnamed.with_name(unnamed.name.removeprefix("new-")))  # without a lock it was nobody's
+    down.callback(shutil.rmtree, named, ignore_errors=True)
+    return str(named), lock
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Generator[int, None, None]:
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield number
+    finally:
+        os.close(number)
 
 
 def _ports(config: Config, down: contextlib.ExitStack) -> dict[str, str]:
@@ -163,8 +218,9 @@ async def supervise(
     env: Mapping[str, str],
     settings: Settings,
     drain_s: float,
+    pass_fds: Collection[int] = (),
 ) -> int:
-    supervisor = Supervisor(command, count, log, env=env, drain_s=drain_s)
+    supervisor = Supervisor(command, count, log, env=env, drain_s=drain_s, pass_fds=pass_fds)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)

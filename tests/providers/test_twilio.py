@@ -4,10 +4,12 @@ import base64
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twilio.http import HttpClient
 from twilio.http.response import Response
 from twilio.request_validator import RequestValidator
@@ -306,6 +308,34 @@ def test_a_repeated_field_is_signed_once() -> None:
     signature = validator.compute_signature(text, {})
     headers = {"content-type": "application/x-www-form-urlencoded", "x-twilio-signature": signature}
     assert twilio().receipts(Callback("POST", CALLBACK, headers, body))
+
+
+NAMES = st.sampled_from(["To", "From", "Body", "Tag", "tag", "", "Été"])
+FIELDS = st.lists(st.tuples(NAMES, st.text(st.characters(codec="utf-8"), max_size=5)), max_size=8)
+
+
+class Repeated(dict[str, list[str]]):
+    """A form as the vendor's validator reads one whose names come more than once."""
+
+    def getlist(self, name: str) -> list[str]:
+        return self[name]
+
+
+@given(FIELDS, st.integers(0))
+def test_signatures_are_judged_as_the_vendors_validator_does(fields: list[tuple[str, str]], at: int) -> None:
+    """Whatever fields come, and however often, exactly the vendor's signature is genuine."""
+    form = Repeated()
+    for name, value in [*fields, ("MessageSid", "SM1"), ("MessageStatus", "sent")]:
+        form.setdefault(name, []).append(value)
+    signature = RequestValidator(TOKEN).compute_signature(CALLBACK, form)
+    body = urlencode([*fields, ("MessageSid", "SM1"), ("MessageStatus", "sent")]).encode()
+    headers = {"content-type": "application/x-www-form-urlencoded", "x-twilio-signature": signature}
+    assert twilio().receipts(Callback("POST", CALLBACK, headers, body))
+    at %= len(signature) - 1  # the last is padding
+    other = "A" if signature[at] != "A" else "B"
+    headers["x-twilio-signature"] = signature[:at] + other + signature[at + 1 :]
+    with pytest.raises(BadSignature):
+        twilio().receipts(Callback("POST", CALLBACK, headers, body))
 
 
 def test_a_json_body_is_signed_by_its_hash() -> None:

@@ -1,6 +1,7 @@
 """Reading what vendors send: values that are not there, numbers in their words, and what bare statuses mean."""
 
-from urllib.parse import urlencode
+from collections.abc import Callable
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,43 @@ def test_reading_never_raises(document: object, pointer: str, body: bytes) -> No
     """Whatever a vendor sends can be looked into."""
     assert isinstance(_wire.scalar(_wire.pick(document, pointer)), str)
     _wire.decode(body)
+
+
+# What a form is made of, without and with more escapes than a receipt has.
+PLAIN = ["&", "=", "+", "%2B", "é", "To", "353", ";"]
+ESCAPES = ["%2b", "%", "%2", "B", "%C3%A9", "%ff", "?", "#"]
+FORMS = st.lists(st.sampled_from(PLAIN), max_size=12) | st.lists(st.sampled_from(PLAIN + ESCAPES), max_size=12)
+
+
+def outcome(read: Callable[[], object]) -> object:
+    """What was read, or that it could not be."""
+    try:
+        return read()
+    except ValueError:
+        return "cannot be read"
+
+
+@given(FORMS.map(lambda pieces: "".join(pieces).encode()) | st.binary(max_size=20), st.integers(0, 5))
+def test_a_form_is_read_as_urllib_reads_it(body: bytes, most: int) -> None:
+    """The same pairs in the same order come of any body, and too many are refused alike."""
+    text = body.decode("utf-8", "replace")
+    assert outcome(lambda: _wire.form_pairs(body, most)) == outcome(
+        lambda: parse_qsl(text, keep_blank_values=True, max_num_fields=most)
+    )
+
+
+WHOLE = ["https://", "//", "h.example", "/a", "?ref=", "1.acme", "%2F", "%3A", "m:1", "~"]
+BROKEN = ["&ref=", "?", "&", "=", "#", "+", "%2f", "%", "[", "]", "é", ";", "\t", "\N{FULLWIDTH SOLIDUS}"]
+PARTS = st.lists(st.sampled_from(WHOLE), max_size=8) | st.lists(st.sampled_from(WHOLE + BROKEN), max_size=8)
+URLS = PARTS.map("".join)
+
+
+@given(URLS | URLS.map("https://h.example/webhooks/main/status?ref=1.acme%2F".__add__))
+def test_a_query_is_read_as_urllib_reads_it(url: str) -> None:
+    """The first value of a name is the same for any URL, and one that cannot be split cannot be read."""
+    assert outcome(lambda: _wire.query_value(url, "ref")) == outcome(
+        lambda: parse_qs(urlsplit(url).query).get("ref", [""])[0]
+    )
 
 
 @pytest.mark.parametrize(

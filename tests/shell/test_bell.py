@@ -24,8 +24,8 @@ class Heard:
     def __init__(self) -> None:
         self._queue: asyncio.Queue[str] = asyncio.Queue()
 
-    def ring(self, route: str) -> None:
-        self._queue.put_nowait(f"route:{route}")
+    def ring(self, route: str, who: str) -> None:
+        self._queue.put_nowait(f"route:{route}" + f" for {who}" * bool(who))
 
     def config(self) -> None:
         self._queue.put_nowait("config")
@@ -101,12 +101,12 @@ async def test_a_new_line_tells_everything(store: Store, heard: Heard, hang: Han
 
 
 async def test_rings_arrive_in_order(store: Store, heard: Heard, hang: Hang) -> None:
-    """A route's name, and the words for config and pause, come to whom they are for, from every shard."""
+    """A route, with who looks first, and the words for config and pause come to whom they are for, from every shard."""
     hang(store, shards=3)
     await heard.next(3)
-    for shard, payload in [(0, "default"), (2, "us"), (1, "config"), (0, "pause")]:
+    for shard, payload in [(0, "default"), (2, "us\tp1"), (1, "config"), (0, "pause")]:
         await store.client.publish(keys.key(shard, "bell"), payload)
-    assert await heard.next(4) == ["route:default", "route:us", "config", "pause"]
+    assert await heard.next(4) == ["route:default", "route:us for p1", "config", "pause"]
 
 
 async def test_a_lost_line_is_taken_up_again(start_valkey: Callable[..., Valkey], heard: Heard, hang: Hang) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 from yarl import URL
 
 from smsd.shell.listeners import Listeners
 from smsd.shell.listening import PortTaken, address, bind
+from smsd.shell.server import Answer, Reply, Request, Response
 from tests.support.config import config, free_address
 
 
@@ -27,8 +27,8 @@ class Told:
     async def metrics(self) -> bytes:
         return b"smsd_build_info 1\n"
 
-    async def callback(self, request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(status=204, headers={"X-Path": request.path_qs})
+    def callback(self, request: Request, _: Reply) -> Answer:
+        return Response(204, (("X-Path", request.target),))
 
 
 @asynccontextmanager
@@ -73,6 +73,8 @@ async def test_other_pages_are_problems(tmp_path: Path) -> None:
             assert (await missing.json(content_type=None))["status"] == 404
         async with client.post(f"http://{made.http}/metrics") as wrong:
             assert (wrong.status, wrong.headers["Allow"]) == (405, "GET, HEAD")
+        async with client.head(f"http://{made.http}/readyz?verbose") as head:
+            assert (head.status, head.content_length) == (200, len("ready\n"))
 
 
 async def test_callbacks_reach_only_who_takes_them(tmp_path: Path) -> None:

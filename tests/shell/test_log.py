@@ -5,23 +5,41 @@ import json
 import os
 import pty
 from collections.abc import Iterator
+from select import PIPE_BUF
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
 from smsd.message import Leased, Message
-from smsd.shell.log import mask, settled_line, setup
+from smsd.shell.log import Settled, mask, settled, setup
 
 NUMBER = "+353861234567"
 MESSAGE = Message("acme", "m1", NUMBER, "Salon", "Bring your dog", "reminder", "default", "GSM-7", 2, "IE")
+
+
+LEASED = Leased(MESSAGE, "main", 3, 7, 0, 0)
+
+
+class Writes(io.BytesIO):
+    """A file that remembers what was written at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all: list[bytes] = []
+
+    def write(self, some: Any) -> int:
+        self.all.append(bytes(some))
+        return super().write(some)
 
 
 class Lines:
     """A logger of the process that writes here."""
 
     def __init__(self, *, verbose: bool = False) -> None:
-        self._file = io.BytesIO()
+        self._file = Writes()
+        self.writes = self._file.all
         self.log = setup(verbose=verbose, file=self._file)
 
     def text(self) -> str:
@@ -61,22 +79,26 @@ def test_a_terminal_gets_lines_to_read() -> None:
     """On a terminal a line is text, with the numbers hidden all the same."""
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "wb", buffering=0) as terminal:
-        setup(file=terminal).info("asked", to=NUMBER)  # pyright: ignore[reportArgumentType]
+        log = setup(file=terminal)  # pyright: ignore[reportArgumentType]
+        log.info("asked", to=NUMBER)
         shown = os.read(ours, 4096).decode()
+        leased = msgspec.structs.replace(LEASED, provider=NUMBER)
+        settled(log, [Settled.of(one, "submitted", "", 0, 0, 0) for one in (LEASED, leased)])
+        batch = os.read(ours, 4096).decode().strip().splitlines()
     os.close(ours)
     assert "asked" in shown
     assert not shown.startswith("{")
     assert "+353*******67" in shown
     assert NUMBER not in shown
+    assert [("settled" in line, "acme/m1" in line, "+353*******67" in line) for line in batch] == [
+        (True, True, False), (True, True, True),
+    ]  # fmt: skip
 
 
 def test_the_settled_line_is_canonical() -> None:
     """Every attempt that was settled is one line of the same fields, its delays in milliseconds."""
     lines = Lines()
-    leased = Leased(MESSAGE, "main", 3, 7, 0, 0)
-    settled_line(
-        lines.log, leased, state="failed", reason="bad_number", queue_us=12_900, limit_us=400, submit_us=35_000
-    )
+    settled(lines.log, [Settled.of(LEASED, "failed", "bad_number", 12_900, 400, 35_000)])
     [line] = lines.all()
     del line["timestamp"]
     assert line == {
@@ -92,6 +114,49 @@ def test_the_settled_line_is_canonical() -> None:
         "reason": "bad_number",
         "delays": "12/0/35",
     }
+
+
+def test_a_batch_that_was_settled_is_one_write() -> None:
+    """Each attempt of a batch has its own whole line, also with signs that JSON writes otherwise; they come at once."""
+    lines = Lines()
+    odd = msgspec.structs.replace(LEASED, provider='a"}\n{b')
+    settled(lines.log, [Settled.of(one, "submitted", "", 0, 0, 0) for one in (LEASED, odd, LEASED)])
+    assert [(line["event"], line["provider"]) for line in lines.all()] == [
+        ("settled", "main"), ("settled", 'a"}\n{b'), ("settled", "main"),
+    ]  # fmt: skip
+    assert len(lines.writes) == 1
+
+
+def test_a_batch_keeps_what_is_bound() -> None:
+    """What a logger carries with it stands in every line of a batch."""
+    lines = Lines()
+    settled(lines.log.bind(shard=3, to=NUMBER), [Settled.of(LEASED, "submitted", "", 0, 0, 0)] * 2)
+    assert [(line["shard"], line["to"]) for line in lines.all()] == [(3, "+353*******67")] * 2
+
+
+def test_lines_of_workers_never_mix() -> None:
+    """A long block is written in pieces of whole lines, each short enough to go through a pipe undivided."""
+    lines = Lines()
+    settled(lines.log, [Settled.of(LEASED, "submitted", "", 0, 0, 0)] * 100)
+    assert len(lines.all()) == 100
+    assert all(one.endswith(b"}\n") and len(one) <= PIPE_BUF for one in lines.writes)
+    assert len(lines.writes) <= 10
+    lines.log.info("long", what="x" * 2 * PIPE_BUF)
+    assert len(lines.writes[-1]) > 2 * PIPE_BUF
+
+
+@pytest.mark.parametrize("number", [NUMBER, f"%2B{NUMBER[1:]}", f"%2b{NUMBER[1:]}"])
+def test_numbers_in_settled_lines_are_hidden(number: str) -> None:
+    """A platform's id that is a phone number is hidden there as in any other line."""
+    lines = Lines()
+    message = msgspec.structs.replace(MESSAGE, id=number, tenant=number)
+    leased = msgspec.structs.replace(LEASED, message=message)
+    settled(lines.log, [Settled.of(one, "submitted", "", 0, 0, 0) for one in (LEASED, leased)])
+    first, second = lines.all()
+    assert first["message"] == "acme/m1"
+    for field in ("message", "tenant"):
+        assert second[field] == mask(None, "info", {field: getattr(Settled.of(leased, "", "", 0, 0, 0), field)})[field]
+    assert NUMBER[1:] not in lines.text()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from smsd.message import Message, Send
 from smsd.shell import metrics_store as module
@@ -102,6 +103,20 @@ def test_a_time_is_never_negative() -> None:
     metrics = Metrics()
     metrics.receipt_seconds("main", -0.5)
     assert value(read(metrics.render()), "smsd_receipt_seconds_sum", provider="main") == 0
+
+
+def test_many_times_at_once_are_counted_as_one_by_one() -> None:
+    """What is observed in one call is shown as the client library itself shows it, bounds and all."""
+    times = [0.0, 0.005, 0.0051, 0.25, 0.26, 29.9, 30.0, 31.0, 1e9]
+    metrics, registry = Metrics(), CollectorRegistry()
+    metrics.submit_seconds("main", *times)
+    labels, buckets, told = HISTOGRAMS["smsd_submit_seconds"]
+    theirs = Histogram("smsd_submit_seconds", told, labels, buckets=buckets, registry=registry).labels("main")
+    for one in times:
+        theirs.observe(one)
+    expected = read(generate_latest(registry))
+    assert expected
+    assert expected.items() <= read(metrics.render()).items()
 
 
 def test_two_in_one_process_do_not_mix() -> None:

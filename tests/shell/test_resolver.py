@@ -1,7 +1,7 @@
 """shell/resolver.py: messages of unknown outcome on a real store, looked up at a gateway under a virtual clock."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,16 @@ from redis.asyncio import Redis
 
 from smsd.config import load
 from smsd.message import Leased
-from smsd.provider import Found, HttpRequest, Inconclusive, LookUpResult, More, Receipt, ReceiptStatus
+from smsd.provider import Attempt, Found, HttpRequest, Inconclusive, LookUpResult, More, Receipt, ReceiptStatus
 from smsd.shell import live as lives
 from smsd.shell import log as logs
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.shell.resolver import PAGES_MAX, Resolver
-from smsd.shell.transport import Transport
+from smsd.shell.transport import Answered, Lost, Transport
 from smsd.store import keys
+from smsd.store.shard import Shard
+from smsd.testing.carrier import CarrierProcess, start
 from tests.support.gateway import Gateway, Lines
 from tests.support.world import SECOND, World, unknown
 
@@ -145,6 +147,17 @@ async def test_an_id_of_another_message_is_not_ours(doubts: Doubts, gateway: Gat
     await doubts.look(10 * SECOND)
     assert (await doubts.last("acme/m1"))["provider_id"] == "SM-ours"
     assert await doubts.client.hget(keys.key(0, "ref"), "main/SM-twin") == b"1.acme/twin"  # pyright: ignore
+
+
+async def test_an_id_of_another_shards_message_is_not_ours(doubts: Doubts, gateway: Gateway) -> None:
+    """The message that an id belongs to may live in any shard."""
+    await doubts.open(look_up="listing")
+    doubts.live.shards.append(Shard(doubts.client, 1))
+    await doubts.client.hset(keys.key(1, "ref"), "main/SM-theirs", "1.elsewhere/m1")  # pyright: ignore
+    await doubts.doubtful()
+    gateway.find = lambda _: found("SM-theirs", "SM-ours")
+    await doubts.look()
+    assert (await doubts.last("acme/m1"))["provider_id"] == "SM-ours"
 
 
 async def test_an_id_of_our_own_counts(doubts: Doubts, gateway: Gateway) -> None:
@@ -307,3 +320,80 @@ async def test_the_loop_passes_over_each_shard_and_bears_a_store_that_fails(doub
     await doubts.lines.until("resolved", found="found")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+# ---- Twins: the same text to the same number, twice, at the built-in carrier -----------------------------------------
+
+TWINS = ("acme/m1", "acme/m2")
+
+
+@pytest.fixture(scope="module")
+def shared_carrier() -> Iterator[CarrierProcess]:
+    with start(receipt_tries=1) as running:
+        yield running
+
+
+@pytest.fixture
+async def twins(doubts: Doubts, shared_carrier: CarrierProcess) -> "Twins":
+    shared_carrier.reset()
+    await doubts.open(providers=f'[providers.main]\ntype = "fake"\nbase_url = "{shared_carrier.url}"\n')
+    return Twins(doubts, shared_carrier)
+
+
+class Twins:
+    """Messages that nobody can tell apart but by our reference, which a listing does not show."""
+
+    def __init__(self, doubts: Doubts, carrier: CarrierProcess) -> None:
+        self.doubts, self.carrier = doubts, carrier
+
+    async def leaves(self, leased: Leased) -> bool:
+        """Sends it; whether it was answered."""
+        provider = self.doubts.live.config.provider("main")
+        url = f"http://127.0.0.1:9/?ref={leased.reference}"
+        request = provider.submit(Attempt(leased.message, leased.reference, url, "", leased.entered_us))
+        sent = await self.doubts.transport.submit("main", request, timeout_s=10, start_by=None)
+        assert isinstance(sent, Answered | Lost)
+        return isinstance(sent, Answered)
+
+    async def lost(self, *taken: bool) -> None:
+        """Both leave and no answer comes; the carrier took one, or did not."""
+        for key, took in zip(TWINS, taken, strict=True):
+            self.carrier.faults(reset_after=float(took), reset_before=float(not took))
+            await self.doubts.send(*key.split("/"))
+            (leased,) = await self.doubts.take(1)
+            assert not await self.leaves(leased)
+            await self.doubts.settle(unknown(leased, self.doubts.now))
+        self.carrier.faults(reset_after=0, reset_before=0)
+
+    async def matched(self) -> bool:
+        """Whether each message is said to be submitted under its own one of the ids that the carrier gave."""
+        taken = [line.sid for line in self.carrier.ledger() if line.sid]
+        return sorted([(await self.doubts.last(key))["provider_id"] for key in TWINS]) == sorted(taken)
+
+
+@pytest.mark.parametrize("most", [50, 1], ids=["in one pass", "in passes of their own"])
+async def test_twins_both_taken_are_both_found(twins: Twins, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is submitted under an id of its own, and neither is sent again."""
+    monkeypatch.setattr("smsd.shell.resolver.CLAIM_MAX", most)
+    await twins.lost(True, True)
+    assert sum([await twins.doubts.look() for _ in TWINS]) == 2
+    assert [await twins.doubts.states(key) for key in TWINS] == [["queued", "unknown", "submitted"]] * 2
+    assert await twins.matched()
+    assert await twins.doubts.look(3600 * SECOND) == 0
+    assert await twins.doubts.take(2) == []
+
+
+@pytest.mark.parametrize("taken", [(True, False), (False, True)], ids=["the first", "the second"])
+async def test_of_twins_one_was_taken_and_one_is_sent_again(twins: Twins, taken: tuple[bool, bool]) -> None:
+    """The carrier's one text counts for one of them, and the other goes again: two texts in all, and none is lost."""
+    doubts = twins.doubts
+    await twins.lost(*taken)
+    assert await doubts.look() == 2
+    assert sorted([(await doubts.last(key))["state"] for key in TWINS]) == ["submitted", "unknown"]
+    assert await doubts.look(10 * SECOND) == 1
+    (again,) = await doubts.take(2)
+    assert again.attempt == 2
+    assert await twins.leaves(again)
+    await doubts.accept(again, twins.carrier.ledger()[-1].sid or "")
+    assert await twins.matched()
+    assert await doubts.look(3600 * SECOND) == 0

@@ -298,18 +298,33 @@ async def test_a_fault_of_the_provider_before_the_request_is_a_counted_retry(pos
 async def test_a_fault_of_our_own_keeps_no_place(post: Post, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """An attempt that dies is told, its lease says that it may have left, and its place is free for others."""
 
-    def fault(_: str) -> Any:
+    def fault(*_: object) -> Any:
         monkeypatch.undo()
         raise RuntimeError("fault")
 
     await post.open(max_in_flight=2)
-    monkeypatch.setattr(post.sender.providers, "policy", fault)
+    monkeypatch.setattr(post.sender.providers, "heard", fault)
     await post.put_in("m1")
     assert (await post.lines.until("attempt_failed"))[0]["message"] == "acme/m1"
     assert await post.leases() == 1
     assert post.sender.unsettled == 0
     await post.put_in("m2")
     await post.settled(message="acme/m2", state="submitted")
+
+
+async def test_whom_the_bell_names_looks_first(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ring for this process, or for all, is heeded at once; those for another one once, a little later."""
+    await post.open()
+    nudged: asyncio.Queue[str | None] = asyncio.Queue()
+    monkeypatch.setattr(post.sender, "nudge", nudged.put_nowait)
+    post.sender.ring("default", post.live.process)
+    post.sender.ring("", "")
+    post.sender.ring("us", "another")
+    post.sender.ring("us", "another")
+    assert [nudged.get_nowait(), nudged.get_nowait(), nudged.empty()] == ["default", None, True]
+    assert await nudged.get() == "us"
+    post.sender.ring("us", "another")
+    assert (await nudged.get(), nudged.empty()) == ("us", True)
 
 
 async def test_a_loop_that_fails_ends_the_part(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:

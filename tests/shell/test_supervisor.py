@@ -1,29 +1,33 @@
 """A parent and its workers as real processes: what dies comes back, and nobody outlives the parent."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from smsd.shell.listening import address, bind
 from smsd.shell.startup import Settings
-from smsd.shell.supervisor import run_many
+from smsd.shell.supervisor import FOLDERS, metrics_folder, run_many
 from tests.support.config import free_address, write
 
 PARENT = """
 import asyncio, os, sys
 from pathlib import Path
-from smsd.shell import log
+from smsd.shell import log, supervisor
 from smsd.shell.startup import Settings
 from smsd.shell.supervisor import supervise
 
-settings = Settings(config=Path("none"), with_parent=len(sys.argv) > 4)
+supervisor.STEADY_S = float(sys.argv[4])
+settings = Settings(config=Path("none"), with_parent=len(sys.argv) > 5)
 command = [sys.executable, "-c", sys.argv[1]]
 work = supervise(command, int(sys.argv[2]), log.setup(), dict(os.environ), settings, float(sys.argv[3]))
 sys.exit(asyncio.run(work))
@@ -40,7 +44,22 @@ sys.stdin.read()
 os.write(1, b"ended\\n")
 """
 STUBBORN = DOCILE.replace("sys.stdin.read()", "[signal.pause() for _ in iter(int, 1)]")
+READY = f"import os; os.write(0, b'ready\\n')\n{DOCILE}"
+BROKEN = "import sys; sys.exit(1)"
+SHORT = "import os; os.write(0, b'ready\\n')"
 WRONG = "import os, sys; os.write(1, b'wrong\\n'); sys.exit(2)"
+
+# A parent that was killed, and its worker that lives on.
+KILLED = """
+import contextlib, os, signal, subprocess, sys
+from smsd.shell.supervisor import metrics_folder
+down = contextlib.ExitStack()
+folder, lock = metrics_folder(down)
+os.write(1, f"{folder}\\n".encode())
+open(folder + "/counter_1.db", "w").close()
+subprocess.Popen([sys.executable, "-c", sys.argv[1]], pass_fds=[lock])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -50,8 +69,10 @@ def start() -> Iterator[Start]:
     """Starts a parent: `start(WORKER, count)`. Its standard output is that of its workers as well."""
     running: list[subprocess.Popen[str]] = []
 
-    def started(worker: str, count: int, *, drain_s: float = 10, with_parent: bool = False) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-c", PARENT, textwrap.dedent(worker), str(count), str(drain_s)]
+    def started(
+        worker: str, count: int, *, drain_s: float = 10, steady_s: float = 1, with_parent: bool = False
+    ) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", PARENT, textwrap.dedent(worker), str(count), str(drain_s), str(steady_s)]
         process = subprocess.Popen(
             [*command, *(["with-parent"] if with_parent else [])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -72,10 +93,13 @@ def lines(process: "subprocess.Popen[str]", n: int) -> list[str]:
     return [process.stdout.readline().strip() for _ in range(n)]
 
 
-def logged(process: "subprocess.Popen[str]", event: str) -> None:
-    """Waits until the parent's log tells of it."""
+def logged(process: "subprocess.Popen[str]", event: str) -> dict[str, Any]:
+    """The next line in which the parent's log tells of it; waits for that."""
     assert process.stderr is not None
-    assert any(f'"{event}"' in line for line in process.stderr), f"the log ended without {event}"
+    for line in process.stderr:
+        if f'"{event}"' in line:
+            return json.loads(line)
+    raise AssertionError(f"the log ended without {event}")
 
 
 def test_a_killed_worker_is_started_again(start: Start) -> None:
@@ -86,6 +110,24 @@ def test_a_killed_worker_is_started_again(start: Start) -> None:
     (third,) = (int(pid) for pid in lines(parent, 1))
     assert third not in (first, second)
     os.kill(second, 0)
+
+
+def test_who_served_is_replaced_at_once(start: Start) -> None:
+    """A worker that served for a while is started again without a growing wait, however often it is killed."""
+    parent = start(READY, 1, steady_s=0)
+    waits: list[float] = []
+    for _ in range(4):
+        (pid,) = (int(pid) for pid in lines(parent, 1))
+        os.kill(pid, signal.SIGKILL)
+        waits.append(logged(parent, "worker_ended")["again_in_s"])
+    assert waits == [0.1] * 4
+
+
+@pytest.mark.parametrize("worker", [BROKEN, SHORT], ids=["never ready", "ready and gone"])
+def test_who_never_serves_is_waited_for(start: Start, worker: str) -> None:
+    """A worker that ends before it serves, or as soon as it does, is started again after waits that double."""
+    parent = start(worker, 1)
+    assert [logged(parent, "worker_ended")["again_in_s"] for _ in range(3)] == [0.1, 0.2, 0.4]
 
 
 def test_workers_stay_in_the_parents_group(start: Start) -> None:
@@ -153,6 +195,29 @@ def test_a_mistake_ends_everything(start: Start) -> None:
     parent = start(WRONG, 1)
     out, _ = parent.communicate(timeout=30)
     assert (out.split(), parent.returncode) == (["wrong"], 2)
+
+
+def test_what_killed_parents_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new parent removes the folders of those of whom nobody lives, and no folder that anybody still uses."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"{FOLDERS}link").symlink_to(tmp_path)
+    (tmp_path / f"{FOLDERS}file").touch()
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, DOCILE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as parent:  # fmt: skip
+        theirs, worker = Path(lines(parent, 1)[0]), lines(parent, 1)[0]
+        assert parent.wait() == -signal.SIGKILL
+        with contextlib.ExitStack() as down:
+            ours = Path(metrics_folder(down)[0])
+            assert (theirs.is_dir(), ours.is_dir()) == (True, True)
+        assert not ours.exists()
+        os.kill(int(worker), 0)
+        assert parent.communicate()[0] == "ended\n"
+    with contextlib.ExitStack() as down:
+        metrics_folder(down)
+        assert not theirs.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {f"{FOLDERS}link", f"{FOLDERS}file"}
 
 
 def test_a_taken_port_refuses_the_start(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

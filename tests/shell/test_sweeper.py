@@ -128,7 +128,7 @@ async def test_a_hurried_sweep_is_made_at_once(redis: Redis, tmp_path: Path, mon
         sweeper.hurry()
         async with asyncio.timeout(10):
             rung: list[bytes] = []
-            while b"default" not in rung:
+            while b"default\tp" not in rung:
                 heard = await line.get_message(timeout=5)
                 rung.append(heard["data"] if heard else b"")
     running.cancel()

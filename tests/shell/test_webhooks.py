@@ -12,16 +12,18 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 import pytest
-from aiohttp import web
 from twilio.request_validator import RequestValidator
 from yarl import URL
 
 from smsd.core.outcome import Accepted
 from smsd.message import Message, Send
-from smsd.shell import webhooks as module
+from smsd.shell import server as serving
+from smsd.shell import webhooks_store as storing
+from smsd.shell.listening import address, bind, bound_at
 from smsd.shell.live import Live, publish
 from smsd.shell.metrics import Metrics
-from smsd.shell.webhooks import Called, Texted, Webhooks, read_path
+from smsd.shell.server import BODY_MAX, Server
+from smsd.shell.webhooks import RETRY_AFTER_S, Called, Texted, Webhooks, read_path
 from smsd.store import keys
 from smsd.store.connect import Store, connect
 from smsd.store.shard import Offer, Shard
@@ -94,8 +96,8 @@ class Edge:
         ref = f"?ref={quote(reference, safe='')}" if reference else ""
         return await self.told(f"/webhooks/main/status{ref}", MessageSid=sid, MessageStatus=status)
 
-    async def submitted(self, *ids: str, tenant: str = "acme") -> list[str]:
-        """Messages that the carrier has taken, with provider ids after `sid`; returns our references."""
+    async def submitted(self, *ids: str, tenant: str = "acme", provider: str = "main") -> list[str]:
+        """Messages that a provider has taken, with provider ids after `sid`; returns our references."""
         shard = self.live.shard_of(tenant)
         far = time.time_ns() // 1000 + 3600 * 10**6
         messages = [
@@ -105,12 +107,12 @@ class Edge:
         await shard.admit([Send(m, "", m.id, 0, far) for m in messages], "reminder", from_inbox=False)
         references: list[str] = []
         while len(references) < len(ids):  # no more at once than the provider's max_in_flight
-            offers = [Offer("main", 1, 100)]
+            offers = [Offer(provider, 1, 100)]
             request = f"r{ids[0]}-{len(references)}"
             got = await shard.lease("default", offers, n=100, request=request, process="p", span_us=10**7)
             await shard.settle(
                 [
-                    Accepted(one.message.key, one.fence, "accepted", one.attempt, "main", sid(one.message.id))
+                    Accepted(one.message.key, one.fence, "accepted", one.attempt, provider, sid(one.message.id))
                     for one in got.messages
                 ]
             )
@@ -149,12 +151,11 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
             await publish(config, live.shards)
             session = await stack.enter_async_context(aiohttp.ClientSession())
             edge = Edge(store, live, "", session, Metrics())
-            runner = web.ServerRunner(web.Server(edge.hooks.handle, access_log=None, lingering_time=0.1))
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            edge.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            server = Server(edge.hooks.handle)
+            bound = bind(address("127.0.0.1:0"), "webhooks", shared=False)
+            await server.start(bound)
+            stack.push_async_callback(server.close)
+            edge.url = f"http://{bound_at(bound)}"
             return edge
 
         yield one
@@ -231,7 +232,7 @@ async def test_a_status_that_changes_nothing_here_is_taken(edge: Edge) -> None:
 
 async def test_many_receipts_in_one_callback(edge: Edge) -> None:
     """A gateway that tells several at once, with its secret in the path, is answered when all of them are stored."""
-    one, two = await edge.submitted("m1", "m2")
+    one, two = await edge.submitted("m1", "m2", provider="gateway")
     body = f'{{"all": [{{"id": "a", "ref": "{one}", "status": "ok"}}, {{"id": "b", "ref": "{two}", "status": "no"}}]}}'
     assert (await edge.call(f"/webhooks/gateway/{TOKEN}/status", body.encode())).status == 204
     assert [await edge.state(f"acme/{one.rpartition('/')[2]}"), await edge.state(f"acme/{two.rpartition('/')[2]}")] == [
@@ -239,6 +240,15 @@ async def test_many_receipts_in_one_callback(edge: Edge) -> None:
         "undelivered",
     ]
     assert (await edge.call("/webhooks/gateway/wrong-token/status", body.encode())).status == 403
+
+
+async def test_a_provider_tells_of_its_own_attempts_only(edge: Edge) -> None:
+    """A receipt that refers to an attempt of another provider is taken, counted as nobody's, and changes nothing."""
+    [reference] = await edge.submitted("m1")
+    body = f'{{"all": [{{"id": "a", "ref": "{reference}", "status": "ok"}}]}}'
+    assert (await edge.call(f"/webhooks/gateway/{TOKEN}/status", body.encode())).status == 204
+    assert await edge.state("acme/m1") == "submitted"
+    assert edge.counted("smsd_receipts_total") == {'outcome="orphan",provider="gateway"': 1.0}
 
 
 # ---- Who is not let in -----------------------------------------------------------------------------------------------
@@ -307,7 +317,7 @@ async def test_other_methods_are_refused(edge: Edge) -> None:
 
 async def test_a_large_body_is_refused_unread(edge: Edge) -> None:
     """More than 64 KB is 413, whether the length is declared, or found out while reading."""
-    assert (await edge.call("/webhooks/main/status", b"x" * (module.BODY_MAX + 1))).status == 413
+    assert (await edge.call("/webhooks/main/status", b"x" * (BODY_MAX + 1))).status == 413
 
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(1000):
@@ -323,7 +333,7 @@ async def test_a_body_of_the_allowed_size_in_pieces_is_read(edge: Edge) -> None:
     """What comes slowly and in pieces is read whole before it is judged."""
 
     async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(module.BODY_MAX // 1024):
+        for _ in range(BODY_MAX // 1024):
             yield b"x" * 1024
             await asyncio.sleep(0)
 
@@ -333,7 +343,7 @@ async def test_a_body_of_the_allowed_size_in_pieces_is_read(edge: Edge) -> None:
 
 async def test_a_body_that_does_not_come_is_given_up(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller that declares a body and sends none is answered 408 and hung up on."""
-    monkeypatch.setattr(module, "BODY_S", 0.05)
+    monkeypatch.setattr(serving, "READ_S", 0.05)
     host, _, port = edge.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"POST /webhooks/main/status HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
@@ -363,7 +373,7 @@ async def test_a_store_that_is_away_asks_for_a_repeat(make: Make, start_valkey: 
     [reference] = await edge.submitted("m1")
     server.kill()
     response = await edge.receipt(sid("m1"), "delivered", reference)
-    assert (response.status, response.headers["Retry-After"]) == (503, str(module.RETRY_AFTER_S))
+    assert (response.status, response.headers["Retry-After"]) == (503, str(RETRY_AFTER_S))
     server.start()
     assert (await edge.receipt(sid("m1"), "delivered", reference)).status == 204
     assert await edge.state("acme/m1") == "delivered"
@@ -374,7 +384,7 @@ async def test_a_store_that_is_slow_asks_for_a_repeat(
     make: Make, start_valkey: Callable[..., Valkey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that stands still is waited for no longer than a second, and a late write does no harm."""
-    monkeypatch.setattr(module, "STORE_S", 0.2)
+    monkeypatch.setattr(storing, "STORE_S", 0.2)
     server = start_valkey()
     edge = await make(server.url)
     [reference] = await edge.submitted("m1")
@@ -392,7 +402,7 @@ async def test_a_store_that_is_slow_asks_for_a_repeat(
 
 async def test_what_waits_for_the_store_is_bounded(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     """More receipts than the bound are asked to come again at once, instead of filling the memory."""
-    monkeypatch.setattr(module, "WAITING_MAX", 0)
+    monkeypatch.setattr(storing, "WAITING_MAX", 0)
     assert (await edge.receipt("SM1", "delivered", "1.acme/m1")).status == 503
 
 
@@ -477,16 +487,16 @@ def test_the_default_sender_is_nobodys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "public", "called"),
     [
-        ("/webhooks/main/status?ref=1", "https://h", Called("main", "status")),
-        ("/webhooks/main/inbound", "https://h", Called("main", "inbound")),
-        ("/webhooks/main", "https://h", Called("main", "status")),
-        ("/webhooks/main/tok/inbound", "https://h", Called("main", "inbound")),
-        ("/webhooks/main/tok", "https://h", Called("main", "status")),
-        ("/x/y/webhooks/main/status", "https://h/x/y", Called("main", "status")),
-        ("/webhooks/main/status", "https://h/x/y", Called("main", "status")),
-        ("/webhooks/webhooks/main/status", "https://h/webhooks", Called("main", "status")),
-        ("/webhooks/main/status", "https://h/webhooks", Called("main", "status")),
-        ("/webhooks/main/status", "", Called("main", "status")),
+        ("/webhooks/main/status", "https://h", Called("main", "status", "https://h/webhooks/main/status")),
+        ("/webhooks/main/inbound", "https://h", Called("main", "inbound", "https://h/webhooks/main/inbound")),
+        ("/webhooks/main", "https://h", Called("main", "status", "https://h/webhooks/main")),
+        ("/webhooks/main/tok/inbound", "https://h", Called("main", "inbound", "https://h/webhooks/main/tok/inbound")),
+        ("/webhooks/main/tok", "https://h", Called("main", "status", "https://h/webhooks/main/tok")),
+        ("/x/y/webhooks/main", "https://h/x/y", Called("main", "status", "https://h/x/y/webhooks/main")),
+        ("/webhooks/main", "https://h/x/y", Called("main", "status", "https://h/x/y/webhooks/main")),
+        ("/webhooks/webhooks/a", "https://h/webhooks", Called("a", "status", "https://h/webhooks/webhooks/a")),
+        ("/webhooks/a", "https://h/webhooks", Called("a", "status", "https://h/webhooks/webhooks/a")),
+        ("/webhooks/main/status", "", Called("main", "status", "/webhooks/main/status")),
         ("/webhooks//status", "https://h", None),
         ("/webhooks/main//status", "https://h", None),
         ("/webhooks/main/a/b/status", "https://h", None),
@@ -495,5 +505,7 @@ def test_the_default_sender_is_nobodys(tmp_path: Path) -> None:
     ],
 )
 def test_a_path_is_read(path: str, public: str, called: Called | None) -> None:
-    """Provider and kind are told with and without token, suffix and public prefix, and nothing else is a callback."""
+    """Provider, kind and the URL that the provider knows are told with and without token, suffix and public prefix,
+    and nothing else is a callback.
+    """
     assert read_path(path, public) == called

@@ -317,6 +317,35 @@ async def test_the_sweep_mends_what_is_in_flight_when_a_count_is_wrong(world: Wo
     assert (await world.sweep()).miscounted == 0
 
 
+async def test_a_charge_ahead_of_its_time_is_waited_for_in_its_turn(world: World) -> None:
+    """A message above N is counted later than now; what was counted before that leaves the window before it, too."""
+    await world.put(s__Salon=limits("8 segments/2h"))
+    await world.send("acme", "big", segments=9)
+    assert len(await world.take()) == 1
+    await world.put(s__Salon=limits("12 segments/2h"))
+    await world.send("acme", "a")
+    assert len(await world.take()) == 1
+    await world.send("acme", "b", segments=3)
+    lease = await world.ask()
+    assert lease.messages == []
+    assert lease.wake_us < world.now + 2 * HOUR + 3 * 60 * SECOND
+
+
+async def test_what_a_message_above_the_limit_rests_is_not_tidied_away(world: World) -> None:
+    """The sweep keeps a limit while a charge written ahead of its time still counts."""
+    await world.put(s__Salon=limits("1 segments/2h"))
+    await world.send("acme", "big", segments=3)
+    assert len(await world.take()) == 1
+    await world.put(s__Salon=limits("4 segments/2h"))
+    world.pass_time(2 * HOUR + 600 * SECOND)
+    await world.send("acme", "a")
+    assert len(await world.take()) == 1
+    world.pass_time(2 * HOUR + 600 * SECOND)
+    await world.sweep()
+    await world.send("acme", "b", segments=2)
+    assert await world.take() == []
+
+
 async def test_a_pause_that_is_over_leaves_no_mark(world: World) -> None:
     """A provider's pause that ends by itself is tidied away, though no lane ever stood at it."""
     await world.shard.pause("p:main", until_us=world.now + SECOND)

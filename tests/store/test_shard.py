@@ -1,5 +1,7 @@
 """The verbs of a shard, each on its own: words, repeats, bad batches, memory, clocks. test_corners.py has the rules."""
 
+import asyncio
+
 import msgspec
 import pytest
 from redis.asyncio import Redis
@@ -132,6 +134,39 @@ async def test_a_message_waits_for_its_time(world: World) -> None:
     assert (await world.last("acme/later"))["due"] == str((world.now + 5 * SECOND) // 1000)
     world.pass_time(5 * SECOND)
     assert len(await world.take()) == 1
+
+
+async def test_one_process_looks_when_the_time_has_come_and_the_others_only_in_case_it_does_not(world: World) -> None:
+    """Of two that find nothing, the second is told a later time, until the first one's is over."""
+    at = world.now + 5 * SECOND
+    await world.send("acme", "later", not_before=at)
+    assert (await world.ask(process="p1")).wake_us == at
+    assert (await world.ask(process="p2")).wake_us == at + SECOND // 20
+    assert (await world.ask(process="p1")).wake_us == at
+    await world.send("acme", "sooner", not_before=at - SECOND)
+    assert (await world.ask(process="p2")).wake_us == at - SECOND
+    world.pass_time(6 * SECOND)
+    assert {m.message.id for m in (await world.ask(process="p3")).messages} == {"sooner", "later"}
+
+
+async def test_the_bell_names_who_went_to_sleep_last(world: World) -> None:
+    """One process is woken for a message that becomes ready, once; who takes a full lease does not sleep."""
+    async with world.client.pubsub() as line:
+        await line.subscribe(keys.key(0, "bell"))
+        for process in ("p1", "p2"):
+            await world.ask(process=process)
+        await world.send("acme", "a1")
+        await world.send("acme", "a2")
+        assert len((await world.ask(1, process="p1")).messages) == 1
+        await world.send("acme", "a3")
+        await world.ask(process="p3")
+        await world.send("acme", "a4")
+        rung: list[bytes] = []
+        async with asyncio.timeout(10):
+            while len(rung) < 2:
+                message = await line.get_message(ignore_subscribe_messages=True, timeout=5)
+                rung += [message["data"]] if message else []
+        assert rung == [b"default\tp2", b"default\tp3"]
 
 
 async def test_a_retry_comes_back_at_its_time_and_counts(world: World) -> None:

@@ -20,7 +20,17 @@ ROUTES = ("default", "us")
 PROVIDERS = ("main", "spare", "third")
 SHORT = ("1/s", "2/s burst 2", "5/s", "10/s burst 3", "30/m")
 SEGMENTS = ("3 segments/s", "5 segments/2s", "20 segments/m", "2 segments/s burst 2", "6 segments/2s")
-COUNTED = ("6/2m", "4/90s", "12 segments/3m", "4 segments/3m", "5/h", "8 segments/2h", "12 segments/2h")
+COUNTED = (
+    "6/2m",
+    "4/90s",
+    "5/77s",
+    "4/100s",
+    "12 segments/3m",
+    "4 segments/3m",
+    "5/h",
+    "8 segments/2h",
+    "12 segments/2h",
+)
 STATUSES = ("delivered", "undelivered", "sent", "accepted", "queued")
 EVERY = ("pass_time", "admit", "lease", "settle", "receipt", "sweep", "claim", "cancel", "put", "pause", "resume")
 

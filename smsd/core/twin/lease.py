@@ -17,6 +17,7 @@ from smsd.message import Leased, State
 
 DUE_MOST, WAKE_MOST = 100, 50  # messages that become due, and lanes that limits let through, in one call
 POLL_US = 50_000  # when nothing tells a better time
+BEHIND_US = 50_000  # how much later than the one who looks first the others look
 ROOM_ANY = 64  # in flight, of a provider that the config does not name
 
 
@@ -72,7 +73,17 @@ class Pass:
             book.leases.set(str(self.fence), book.now_us + span_us)
         book.high_us = book.now_us
         again = moved.messages >= DUE_MOST or more or self.looks <= 0
+        if wake_us and not again and len(self.taken) < self.most:
+            wake_us = self._look_at(wake_us, process)
         return Lease([_leased(book, r, at) for r, at in self.taken], again, wake_us, book.revision)
+
+    def _look_at(self, wake_us: int, process: str) -> int:
+        """One process looks when the time has come, the others only in case it does not."""
+        at_us, who = self.book.looks.get(self.route, (0, ""))
+        if who != process and self.book.now_us < at_us <= wake_us:
+            return wake_us + BEHIND_US
+        self.book.looks[self.route] = wake_us, process
+        return wake_us
 
     # ---- Room --------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ if refused_call then return refused_call end
 local ask = unpack_msg(ARGV[4])
 local route, most, request, process, span, offers, seed, looks, q =
   ask[1], ask[2], ask[3], ask[4], ask[5], ask[6], ask[7], ask[8], ask[9]
+local BEHIND_US = 50000 -- how much later than the one who looks first the others look
 local taken, heads, rooms = {}, {}, {}
 local fence, stop, wake_at, again = nil, false, nil, false
 seed = seed % 2147483646 + 1
@@ -282,7 +283,17 @@ if #taken > 0 then
   for name, n in pairs(in_flight) do call('HINCRBY', K.inflight, name, n) end
 end
 if #taken < most then
-  call('HSET', K.meta, 'hwm', int(now), 'sleep:' .. route, 1)
+  call('HSET', K.meta, 'hwm', int(now), 'sleep:' .. route, process)
+  if not again and wake_at then
+    -- One process looks when the time has come, the others only in case it does not.
+    local at, who = match(call('HGET', K.meta, 'look:' .. route) or '', '^(%d+) (.*)$')
+    at = tonumber(at)
+    if at and who ~= process and at > now and at <= wake_at then
+      wake_at = wake_at + BEHIND_US
+    else
+      call('HSET', K.meta, 'look:' .. route, int(wake_at) .. ' ' .. process)
+    end
+  end
 else
   call('HSET', K.meta, 'hwm', int(now))
 end

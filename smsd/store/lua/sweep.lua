@@ -218,10 +218,7 @@ local function forget()
   call('HSET', K.meta, 'cursor:limit', page[1])
   for i = 1, #page[2], 2 do
     local live = false
-    for _, state in ipairs(unpack_msg(page[2][i + 1])) do
-      local last = #state == 6 and state[6] or (state[7] + 1) * state[2] / 60
-      live = live or last + state[2] + keep[3] > now
-    end
+    for _, state in ipairs(unpack_msg(page[2][i + 1])) do live = live or lives(state) end
     if not live and not limits[page[2][i]] then call('HDEL', K.limit, page[2][i]) end
   end
 end

@@ -16,12 +16,13 @@ local FINAL = {
 }
 local CANCEL, DOUBLE, MAYBE, RESENT = 1, 2, 4, 8 -- flags of a record; MAYBE: an attempt may have left
 
+-- Whole numbers below 2^53 as text; redis.call writes them so by itself.
 local function int(x)
-  return fmt('%.0f', x)
+  return fmt('%d', x)
 end
 
 local function pad(x)
-  return fmt('%016.0f', x)
+  return fmt('%016d', x)
 end
 
 local function has(m, flag)
@@ -79,7 +80,7 @@ local function flush_pending()
     local add, gone = {}, {}
     for member, score in pairs(list) do
       if score then
-        add[#add + 1] = int(score)
+        add[#add + 1] = score
         add[#add + 1] = member
       else
         gone[#gone + 1] = member
@@ -132,25 +133,32 @@ local function new_record(class, route, lane, deadline, arrival, cost, print, ec
   }
 end
 
+local now_ms -- as text
+
 local function emit(key, m, state, extra)
-  m[SEQ] = m[SEQ] + 1
+  local seq = m[SEQ] + 1
+  m[SEQ] = seq
+  now_ms = now_ms or int(now / 1000)
   local tenant, id = match(key, '^([^/]*)/(.*)$')
-  local at = int(floor(now / 1000))
   local event = {
-    'v', '1', 'event_id', key .. '/' .. m[SEQ], 'id', id, 'tenant', tenant, 'class', m[CLASS], 'seq', m[SEQ],
-    'state', state, 'final', FINAL[state] or 0, 'at', at,
+    'v', 1, 'event_id', key .. '/' .. seq, 'id', id, 'tenant', tenant, 'class', m[CLASS], 'seq', seq,
+    'state', state, 'final', FINAL[state] or 0, 'at', now_ms,
   }
-  for x in string.gmatch(m[ECHO], '[^\31]+') do event[#event + 1] = x end
-  local line = at .. '\t' .. state
-  for _, x in ipairs(extra) do
-    event[#event + 1] = x
-    line = line .. '\t' .. x
+  local n = 18
+  for x in string.gmatch(m[ECHO], '[^\31]+') do
+    n = n + 1
+    event[n] = x
   end
+  for i = 1, #extra do event[n + i] = extra[i] end
   if has(m, DOUBLE) then
     event[#event + 1] = 'possible_duplicate'
-    event[#event + 1] = '1'
+    event[#event + 1] = 1
   end
-  if m[SEQ] > 1 or #extra > 0 then m[HIST] = m[HIST] == '' and line or m[HIST] .. '\n' .. line end
+  if seq > 1 or #extra > 0 then
+    local line = now_ms .. '\t' .. state
+    if #extra > 0 then line = line .. '\t' .. table.concat(extra, '\t') end
+    m[HIST] = m[HIST] == '' and line or m[HIST] .. '\n' .. line
+  end
   call('XADD', K.events, '*', unpack(event))
   changed[key] = true
 end

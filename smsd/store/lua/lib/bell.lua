@@ -1,6 +1,10 @@
--- bell: wakes processes that sleep on a route, when something of it became ready or room became free.
+-- bell: wakes who sleeps on a route, when something of it became ready. It names the process that went to sleep last:
+-- that one looks at once, the others a little later, in case it does not; else each message would wake all.
 local function ring(route)
-  if call('HDEL', K.meta, 'sleep:' .. route) == 1 then call('PUBLISH', K.bell, route) end
+  local who = call('HGET', K.meta, 'sleep:' .. route)
+  if not who then return end
+  call('HDEL', K.meta, 'sleep:' .. route)
+  call('PUBLISH', K.bell, route .. '\t' .. who)
 end
 
 local function ring_ready()

@@ -58,14 +58,33 @@ local function adapt(state, def)
   return true
 end
 
+-- The cell of a counted limit at an instant, and the first instant at which no window reaches into a cell; both exact.
+local function cell_at(period, at)
+  local whole = floor(at / period)
+  return whole * 60 + floor((at - whole * period) * 60 / period)
+end
+
+local function leaves_at(period, cell)
+  local whole = floor((cell + 1) / 60)
+  return whole * period + ceil((cell + 1 - whole * 60) * period / 60) + period + keep[3]
+end
+
+-- The cell that charges now go to. One that was written ahead (a cost above N) may be there already.
+local function open_cell(state, cell)
+  if cell == state[7] then return end
+  if state[8] > 0 then state[10] = state[10] .. int(state[7]) .. ':' .. int(state[8]) .. ',' end
+  state[7], state[8] = cell, 0
+  state[10] = string.gsub(state[10], '(%d+):(%d+),', function(at, n)
+    if tonumber(at) ~= cell then return nil end
+    state[8] = state[8] + n
+    return ''
+  end)
+end
+
 -- Brings a counted state to now: closes the newest cell when its time is over, drops those that left the window.
 local function roll(state)
-  local width = state[2] / 60
-  local cell, first = floor(now / width), floor((now - state[2] - keep[3]) / width)
-  if cell ~= state[7] then
-    if state[8] > 0 then state[10] = state[10] .. int(state[7]) .. ':' .. int(state[8]) .. ',' end
-    state[7], state[8] = cell, 0
-  end
+  local first = cell_at(state[2], now - state[2] - keep[3])
+  open_cell(state, cell_at(state[2], now))
   if first ~= state[9] then
     local tail, total = {}, state[8]
     for at, n in string.gmatch(state[10], '(%d+):(%d+),') do
@@ -129,12 +148,15 @@ local function counted_wake(state, cost)
   roll(state)
   local used, room = state[6], state[3] - min(cost, state[3])
   if used <= room then return now end
-  local width = state[2] / 60
-  for at, n in string.gmatch(state[10], '(%d+):(%d+),') do
-    used = used - n
-    if used <= room then return ceil((at + 1) * width) + state[2] + keep[3] end
+  local cells = { { state[7], state[8] } }
+  for at, n in string.gmatch(state[10], '(%d+):(%d+),') do cells[#cells + 1] = { tonumber(at), tonumber(n) } end
+  table.sort(cells, function(a, b) return a[1] < b[1] end)
+  local i = 0
+  while used > room and i < #cells do
+    i = i + 1
+    used = used - cells[i][2]
   end
-  return ceil((state[7] + 1) * width) + state[2] + keep[3]
+  return leaves_at(state[2], cells[i][1])
 end
 
 -- The instant at which all of `list` admit `segments`; `now` or earlier: at once.
@@ -153,7 +175,7 @@ end
 
 -- Where a charge is counted: now, but a cost above N, which leaves alone, rests for cost/N periods.
 local function cell_of(state, def, cost, at)
-  return floor((at + ceil(max(0, cost - def[2]) * def[3] / def[2])) / (state[2] / 60))
+  return cell_at(state[2], at + ceil(max(0, cost - def[2]) * def[3] / def[2]))
 end
 
 local function charge_states(defs, list, segments)
@@ -163,10 +185,7 @@ local function charge_states(defs, list, segments)
       state[6] = max(state[6], now) + cost * def[5]
     else
       roll(state)
-      if cost > def[2] then
-        if state[8] > 0 then state[10] = state[10] .. int(state[7]) .. ':' .. int(state[8]) .. ',' end
-        state[7], state[8] = cell_of(state, def, cost, now), 0
-      end
+      if cost > def[2] then open_cell(state, cell_of(state, def, cost, now)) end
       state[6], state[8] = state[6] + cost, state[8] + cost
     end
   end
