@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Protocol
 from urllib.parse import urlsplit
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from smsd.config.files import KeyPath
 from smsd.config.read import suggestion
@@ -100,7 +100,7 @@ class Checker:
             if country != "*" and "*" not in allowed and country not in allowed:
                 message = f"[dispatch] countries does not allow {country}: a tenant may have fewer, never more"
                 self.note((*path, "countries", i), message)
-        if terms.zone and _zones() and terms.zone not in _zones():
+        if terms.zone and not _is_zone(terms.zone) and _zones() and terms.zone not in _zones():
             message = f'expected a time zone such as "Europe/Dublin"{suggestion(terms.zone, _zones())}'
             self.note((*path, "zone"), message)
 
@@ -149,6 +149,17 @@ class Checker:
         if name not in known:
             listed = suggestion(name, known) or f": there are {', '.join(sorted(known)[:10]) or 'none, so add it'}"
             self.note(path, f'there is no {what} "{name}"{listed}')
+
+
+def _is_zone(name: str) -> bool:
+    """Whether the zone can be opened, and surely is one: to read the names of all takes longer than all else here."""
+    if name.startswith(("posix", "right/")):  # the same again, under names that nobody should use
+        return False
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 @cache

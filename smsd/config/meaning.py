@@ -8,15 +8,18 @@ import os
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from smsd.config import plugin
 from smsd.config.files import OVERRIDABLE, KeyPath, Table
 from smsd.config.settings import ClassConfig, PlanConfig, RouteRule, Settings, Terms
-from smsd.core.admit import ClassRules, TenantRules
 from smsd.core.limit import Limit, spacing_us
 from smsd.provider import Provider
+
+if TYPE_CHECKING:
+    from smsd.core.admit import ClassRules, TenantRules  # commands that only read a config admit nothing
 
 _INHERITED = PlanConfig.__struct_fields__
 
@@ -57,7 +60,7 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
     def accept_unknown(self) -> bool:
         return self.unknown_tenants.policy == "accept"
 
-    def tenant(self, tenant: str) -> TenantRules:
+    def tenant(self, tenant: str) -> "TenantRules":
         """What holds for a tenant; for one that is not configured, the defaults."""
         if tenant not in self.tenants:
             return self._strangers
@@ -66,8 +69,8 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
             rules = self._tenant_rules[tenant] = self._rules(self.terms(tenant), known=True)
         return rules
 
-    def class_(self, name: str) -> ClassRules:
-        return self._class_rules.get(name, _NEVER)
+    def class_(self, name: str) -> "ClassRules":
+        return self._class_rules.get(name) or self._never
 
     def route(self, *, tenant_route: str, country: str, to: str, class_: str, tenant: str, sender: str) -> str | None:
         """The first rule whose every condition is met, else the tenant's own route; None if there is no such route."""
@@ -116,11 +119,11 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
     # ---- Kept, for each is asked for again and again ----
 
     @cached_property
-    def _strangers(self) -> TenantRules:
+    def _strangers(self) -> "TenantRules":
         return self._rules(self.tenant_defaults, known=False)
 
     @cached_property
-    def _tenant_rules(self) -> dict[str, TenantRules]:
+    def _tenant_rules(self) -> "dict[str, TenantRules]":
         return {}
 
     @cached_property
@@ -128,14 +131,24 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
         return {}
 
     @cached_property
-    def _class_rules(self) -> dict[str, ClassRules]:
+    def _class_rules(self) -> "dict[str, ClassRules]":
+        from smsd.core.admit import ClassRules
+
         return {name: ClassRules(config.expire_after_us) for name, config in self.classes.items()}
+
+    @cached_property
+    def _never(self) -> "ClassRules":
+        from smsd.core.admit import ClassRules
+
+        return ClassRules(None)
 
     @cached_property
     def _rules_compiled(self) -> tuple["_Rule", ...]:
         return tuple(_Rule(rule) for rule in self.route_rules)
 
-    def _rules(self, terms: Terms, *, known: bool) -> TenantRules:
+    def _rules(self, terms: Terms, *, known: bool) -> "TenantRules":
+        from smsd.core.admit import TenantRules
+
         countries = None if "*" in terms.countries else frozenset(terms.countries)
         if "*" not in self.dispatch.countries:
             allowed = frozenset(self.dispatch.countries)
@@ -143,7 +156,6 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
         return TenantRules(known, terms.sender, terms.region, terms.route, countries)
 
 
-_NEVER = ClassRules(None)
 _ANY_CLASS = ClassConfig()
 
 

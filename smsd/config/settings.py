@@ -11,11 +11,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, field
-from phonenumbers import SUPPORTED_REGIONS  # pyright: ignore[reportUnknownVariableType]
 
 from smsd.config.read import Reads
+from smsd.config.regions import REGIONS
 from smsd.core.limit import Limit, parse
-from smsd.number import sender_ok
 from smsd.secret import Secret, SecretUrl
 
 SECOND_US = 1_000_000
@@ -26,7 +25,6 @@ HOUR_US = 3600 * SECOND_US
 _UNITS_US = {"ms": 1000, "s": SECOND_US, "m": 60 * SECOND_US, "h": HOUR_US, "d": 24 * HOUR_US}
 _LONGEST_US = 3650 * 24 * HOUR_US
 _DURATION = 'a duration with its unit: "500ms", "2s", "10m", "12h" or "7d"'
-_REGIONS: frozenset[str] = frozenset(SUPPORTED_REGIONS)
 
 
 def duration_us(text: str) -> int:
@@ -45,9 +43,9 @@ def _bodies_us(text: str) -> int:
 
 def country(text: str) -> str:
     """An ISO 3166 code that libphonenumber knows. Raises ValueError."""
-    if text not in _REGIONS:
+    if text not in REGIONS:
         meant = {"UK": "GB", "EL": "GR"}.get(text.upper(), text.upper())
-        hint = f' (did you mean "{meant}"?)' if meant in _REGIONS else ""
+        hint = f' (did you mean "{meant}"?)' if meant in REGIONS else ""
         raise ValueError(f'expected an ISO 3166 country code such as "IE" or "US"{hint}')
     return text
 
@@ -65,6 +63,8 @@ def _match(pattern: str, sentence: str) -> Callable[[str], str]:
 
 
 def _sender(text: str) -> str:
+    from smsd.number import sender_ok  # with all of libphonenumber, which no other key needs
+
     problem = sender_ok(text) if text else None
     if problem is not None:
         raise ValueError(problem)

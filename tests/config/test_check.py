@@ -207,3 +207,12 @@ def test_the_default_route_may_be_missing_only_while_nothing_can_be_sent_at_all(
     provider = '[providers.main]\ntype = "tests.config.dummy:Dummy"\nbase_url = "x"\n'
     mistake = 'tenant_defaults.route: there is no route "default": there are none, so add it'
     assert [text.strip() for text in told("", provider)] == [mistake]
+
+
+@pytest.mark.parametrize(
+    "zone", ["right/Europe/Dublin", "posix/Europe/Dublin", "Europe", "../Europe/Dublin", "tzdata.zi"]
+)
+def test_what_is_a_file_or_a_folder_is_not_yet_a_zone(told: Told, zone: str):
+    """Only what the zone database lists as a zone is one, whatever else lies there."""
+    (mistake,) = told(f'[tenants.a]\nzone = "{zone}"')
+    assert mistake.startswith('2: tenants.a.zone: expected a time zone such as "Europe/Dublin"')
