@@ -300,7 +300,9 @@ async def view(client: Redis) -> View:
         out[kind] = {m.decode(): int(score) for m, score in raw[kind]}
     out["records"] = {key: _record(record.decode(packed)) for key, packed in out.pop("msg").items()}
     out["body"] = set(out["body"])
-    out["lane"] = {lane: msgspec.msgpack.decode(packed) for lane, packed in out["lane"].items()}
+    lanes = {lane: msgspec.msgpack.decode(packed) for lane, packed in out["lane"].items()}
+    out["lane"] = {lane: told[:6] for lane, told in lanes.items()}
+    out["head costs"] = {lane: told[6] for lane, told in lanes.items() if told[6]}  # 0: nobody has looked
     out["place"] = {name: order.decode() for name, order in out["place"].items()}
     out["inflight"] = {name: int(n) for name, n in out["inflight"].items()}
     out["ref"] = {name: at.decode() for name, at in out["ref"].items()}
@@ -376,7 +378,7 @@ def _order(order: tuple[int, int]) -> str:
 def _record(r: record.Record | values.Record) -> dict[str, object]:
     """The fields that both have, in one form."""
     names = "class_ route lane deadline arrival due cost attempt fence provider flags print entered leased submitted"
-    told: dict[str, object] = {name: getattr(r, name) for name in f"{names} seq nos fails waited tries".split()}
+    told: dict[str, object] = {name: getattr(r, name) for name in f"{names} seq nos fails waited tries unsettled".split()}
     taken = [(t.attempt, t.provider, t.provider_id, t.receipt) for t in r.taken]
     parked = [(p[0], p[3]) if isinstance(p, list) else (p.attempt, p.status) for p in r.parked]
     return told | {"state": r.state or "tomb", "taken": taken, "parked": parked}
@@ -401,9 +403,12 @@ def promises(got: View, twin: Twin) -> None:
         places[lane] += 1
     same("every lane stands in one place", dict(places), dict.fromkeys(got["lane"], 1))
     heads: dict[str, str] = {}
+    costs: dict[str, int] = {}
     for member in got["lanes"]:
-        lane, head, _ = member.split("\0")
+        lane, head, id_ = member.split("\0")
         heads.setdefault(lane, head)
+        costs.setdefault(lane, got["records"][f"{lane.partition('|')[0]}/{id_}"]["cost"])
+    same("costs of heads", got["head costs"], {lane: costs[lane] for lane in got["head costs"]})
     same("heads are true", {lane: one[1] for lane, one in got["lane"].items()}, heads)
     same("deadlines of heads", got["dline"], {lane: int(head[:16]) for lane, head in heads.items()})
     waiting = {tuple(m.split("\0")[:2]) for m in got["park"]}

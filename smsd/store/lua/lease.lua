@@ -166,9 +166,9 @@ local function serve_lane(lane, L, budget)
     return 0
   end
   local prefix = lane .. '\0'
-  local members = call('ZRANGEBYLEX', K.lanes, '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, budget)
+  local members = call('ZRANGEBYLEX', K.lanes, '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, budget + 1)
   local keys = {}
-  for i, member in ipairs(members) do keys[i] = p.tenant .. '/' .. sub(member, #lane + 28) end
+  for i = 1, min(#members, budget) do keys[i] = p.tenant .. '/' .. sub(members[i], #lane + 28) end
   if #keys > 0 then load(keys) end
   local verdict, offer, at
   for i, key in ipairs(keys) do
@@ -188,12 +188,21 @@ local function serve_lane(lane, L, budget)
     end
   end
   if #gone > 0 then call('ZREM', K.lanes, unpack(gone)) end
-  if #gone > 0 or #keys == 0 then advance(lane) end
-  if verdict == 'wait' then
-    park(lane, lane_state(lane), offer, at)
-  elseif verdict == 'room' then
-    stop, wake_at = true, at or now + 50000
+  local next = members[#gone + 1]
+  if not next then
+    drop_lane(lane, L)
+    return served
   end
+  local head, following = sub(next, #prefix + 1, #prefix + 25), keys[#gone + 1] and record(keys[#gone + 1])
+  local cost = following and following[COST] or 0
+  if verdict == 'wait' then
+    leave_ready(lane, L)
+    if #gone > 0 then change_head(lane, L, head, cost) end
+    park(lane, L, offer, at)
+  elseif #gone > 0 then
+    set_head(lane, L, head, cost)
+  end
+  if verdict == 'room' then stop, wake_at = true, at or now + 50000 end
   return served
 end
 
@@ -203,7 +212,7 @@ local function serve_flow(class, weight, member)
   local start, tenant = tonumber(sub(member, prefix, prefix + 15)), sub(member, prefix + 17)
   local flow, served = tenant .. '|' .. class .. '|' .. route, 0
   while served < q and #taken < most and looks > 0 and not stop and (rooms[class] or 1) > 0 do
-    local ready = first_of(K.ready, flow .. '\0')
+    local ready = first_ready_of(flow)
     if not ready then
       deactivate(flow)
       break
@@ -214,6 +223,7 @@ local function serve_flow(class, weight, member)
       served = served + serve_lane(lane, L, q - served)
     else
       call('ZREM', K.ready, ready)
+      first_ready[flow] = nil
     end
   end
   if served == 0 then return end

@@ -1,10 +1,12 @@
 -- lane: lanes, flows and the places where lanes wait. Every move between ready, waiting, paused and empty is here.
 -- A lane is tenant|class|route|sender|campaign|providers; its first three parts name its flow. State of a lane, packed:
--- {status r/w/p, head, scope, first_refused_us, via, holds}; head = deadline us (16 digits) .. arrival number (9 hex);
--- via = the limit that woke it; holds = members of K.wait that keep its places at limits that it has already passed.
-local L_STATUS, L_HEAD, L_SCOPE, L_REFUSED, L_VIA, L_HOLDS = 1, 2, 3, 4, 5, 6
+-- {status r/w/p, head, scope, first_refused_us, via, holds, cost}; head = deadline us (16 digits) .. arrival number (9
+-- hex); via = the limit that woke it; holds = members of K.wait that keep its places at limits that it has already
+-- passed; cost = the head's segments, 0 where nobody has looked.
+local L_STATUS, L_HEAD, L_SCOPE, L_REFUSED, L_VIA, L_HOLDS, L_COST = 1, 2, 3, 4, 5, 6, 7
 local SCALE = 5040 -- of the fair tags: 1/weight is whole for weights to 10; tags stay below 2^53 for years
 local lanes, lanes_changed, flows, virtual, fronts = {}, {}, {}, {}, {}
+local first_ready = {} -- flow -> its first member of K.ready, false: none, nil: look
 local parts_of, arrivals, classes = {}, {}, nil
 
 local function parts(lane)
@@ -103,33 +105,40 @@ local function make_ready(lane, L)
   lanes_changed[lane] = true
   local flow = parts(lane).flow
   call('ZADD', K.ready, 0, flow .. '\0' .. L[L_HEAD] .. '\0' .. lane)
+  first_ready[flow] = nil
   activate(flow)
+end
+
+local function first_ready_of(flow)
+  if first_ready[flow] == nil then first_ready[flow] = first_of(K.ready, flow .. '\0') or false end
+  return first_ready[flow]
 end
 
 local function leave_ready(lane, L)
   local flow = parts(lane).flow
   call('ZREM', K.ready, flow .. '\0' .. L[L_HEAD] .. '\0' .. lane)
-  if not first_of(K.ready, flow .. '\0') then deactivate(flow) end
+  first_ready[flow] = nil
+  if not first_ready_of(flow) then deactivate(flow) end
 end
 
--- The order of whoever waits first at a scope: nil when nobody does. A hold whose time is over is dropped on the way.
+-- The order of whoever waits first at a scope, and its member; nil when nobody does. A hold whose time is over is
+-- dropped on the way.
 local function front(scope)
   local known = fronts[scope]
-  if known ~= nil then return known or nil end
-  while true do
+  while known == nil do
     local member = first_of(K.wait, scope .. '\0')
+    local rest = member and sub(member, #scope + 2)
+    local till = rest and match(rest, '^%d+%z!(%d+)')
     if not member then
-      fronts[scope] = false
-      return nil
+      known = false
+    elseif not till or tonumber(till) > now then
+      known = { sub(rest, 1, 19), member }
+    else
+      call('ZREM', K.wait, member)
     end
-    local rest = sub(member, #scope + 2)
-    local till = match(rest, '^%d+%z!(%d+)')
-    if not till or tonumber(till) > now then
-      fronts[scope] = sub(rest, 1, 19)
-      return fronts[scope]
-    end
-    call('ZREM', K.wait, member)
   end
+  fronts[scope] = known
+  if known then return known[1], known[2] end
 end
 
 local function wake_by(scope, at)
@@ -191,9 +200,8 @@ end
 
 local refusals = { t = 0, c = 0, s = 0, p = 0 } -- by the kind of the limit, for the caller's metrics
 
--- A ready lane whose head a limit refused goes to wait there until `at`, at the earliest.
+-- A lane, ready no more, whose head a limit refused goes to wait there until `at`, at the earliest.
 local function park(lane, L, scope, at)
-  leave_ready(lane, L)
   if L[L_REFUSED] == 0 then L[L_REFUSED] = now end
   L[L_STATUS], L[L_SCOPE] = 'w', scope
   refusals[sub(scope, 1, 1)] = refusals[sub(scope, 1, 1)] + 1
@@ -205,12 +213,11 @@ local function park(lane, L, scope, at)
   wake_by(scope, at)
 end
 
+-- Whether another lane of its flow waits on at that limit.
 local function unpark(lane, L)
-  local scope, flow = L[L_SCOPE], parts(lane).flow
-  call('ZREM', K.park, scope .. '\0' .. flow .. '\0' .. L[L_HEAD] .. '\0' .. lane)
-  local member = first_of(K.park, scope .. '\0' .. flow .. '\0')
-  if not member then give_place(scope, flow) end
-  return member
+  local prefix = L[L_SCOPE] .. '\0' .. parts(lane).flow .. '\0'
+  call('ZREM', K.park, prefix .. L[L_HEAD] .. '\0' .. lane)
+  return first_of(K.park, prefix) ~= nil
 end
 
 local function pause_lane(lane, L, what)
@@ -223,7 +230,7 @@ local function drop_lane(lane, L)
   if L[L_STATUS] == 'r' then
     leave_ready(lane, L)
   elseif L[L_STATUS] == 'w' then
-    unpark(lane, L)
+    if not unpark(lane, L) then give_place(L[L_SCOPE], parts(lane).flow) end
     if first_of(K.wait, L[L_SCOPE] .. '\0') then wake_by(L[L_SCOPE], now) end
   else
     call('ZREM', K.paused, L[L_SCOPE] .. '\0' .. lane)
@@ -234,21 +241,27 @@ local function drop_lane(lane, L)
   lanes[lane], lanes_changed[lane] = false, nil
 end
 
--- The lane's head is another message now: its indexes follow, its first refusal and its kept place are the old head's.
-local function set_head(lane, L, head)
+-- The lane's head is another message now: its first refusal and its kept places are the old head's.
+local function change_head(lane, L, head, cost)
+  drop_holds(L)
+  L[L_HEAD], L[L_REFUSED], L[L_VIA], L[L_COST] = head, L[L_STATUS] == 'w' and now or 0, '', cost
+  lanes_changed[lane] = true
+  zset(K.dline, lane, tonumber(sub(head, 1, 16)))
+end
+
+-- The same, and the indexes follow.
+local function set_head(lane, L, head, cost)
   local flow = parts(lane).flow
   if L[L_STATUS] == 'r' then
     call('ZREM', K.ready, flow .. '\0' .. L[L_HEAD] .. '\0' .. lane)
     call('ZADD', K.ready, 0, flow .. '\0' .. head .. '\0' .. lane)
+    first_ready[flow] = nil
   elseif L[L_STATUS] == 'w' then
     call('ZREM', K.park, L[L_SCOPE] .. '\0' .. flow .. '\0' .. L[L_HEAD] .. '\0' .. lane)
     call('ZADD', K.park, 0, L[L_SCOPE] .. '\0' .. flow .. '\0' .. head .. '\0' .. lane)
     wake_by(L[L_SCOPE], now)
   end
-  drop_holds(L)
-  L[L_HEAD], L[L_REFUSED], L[L_VIA] = head, L[L_STATUS] == 'w' and now or 0, ''
-  lanes_changed[lane] = true
-  zset(K.dline, lane, tonumber(sub(head, 1, 16)))
+  change_head(lane, L, head, cost)
 end
 
 local function head_of(m)
@@ -269,12 +282,12 @@ local function enqueue(key, m)
   local lane, head = m[LANE], head_of(m)
   local L = lane_state(lane)
   if not L then
-    L = { 'r', head, '', 0, '', {} }
+    L = { 'r', head, '', 0, '', {}, m[COST] }
     lanes[lane] = L
     make_ready(lane, L)
     zset(K.dline, lane, m[DEADLINE])
   elseif head < L[L_HEAD] then
-    set_head(lane, L, head)
+    set_head(lane, L, head, m[COST])
   end
 end
 
@@ -293,7 +306,7 @@ local function advance(lane)
     drop_lane(lane, L)
   else
     local head = sub(member, #lane + 2, #lane + 26)
-    if head ~= L[L_HEAD] then set_head(lane, L, head) end
+    if head ~= L[L_HEAD] then set_head(lane, L, head, 0) end
   end
 end
 

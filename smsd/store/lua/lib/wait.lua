@@ -135,7 +135,8 @@ local function move_due(most)
   return moved, soonest
 end
 
-local function head_cost(lane)
+local function head_cost(lane, L)
+  if (L[L_COST] or 0) > 0 then return L[L_COST] end
   local member = first_of(K.lanes, lane .. '\0')
   local m = member and record(parts(lane).tenant .. '/' .. sub(member, #lane + 28))
   return m and m[COST] or 1
@@ -149,12 +150,11 @@ local function wake_scope(scope, most)
   local defs, woken = defined(scope), 0
   local trial = copy_states(states(scope))
   while true do
-    local order = front(scope)
+    local order, member = front(scope)
     if not order then
       call('ZREM', K.wake, scope)
       return woken
     end
-    local member = first_of(K.wait, scope .. '\0')
     local name = sub(member, #scope + 22)
     local till = match(name, '^!(%d+)')
     if till or woken >= most then
@@ -163,18 +163,21 @@ local function wake_scope(scope, most)
     end
     local parked = first_of(K.park, scope .. '\0' .. name .. '\0')
     local lane = parked and sub(parked, #scope + #name + 29)
-    if not lane then
-      give_place(scope, name)
-    else
-      local what, cost = paused_by(parts(lane)), head_cost(lane)
+    local L = lane and lane_state(lane)
+    local what, cost
+    if lane then
+      what, cost = paused_by(parts(lane)), head_cost(lane, L)
       local at = what and now or admits_at(defs, trial, cost)
       if at > now then
         call('ZADD', K.wake, int(at), scope)
         return woken
       end
       if not what then charge_states(defs, trial, cost) end
-      local L = lane_state(lane)
-      give_place(scope, name)
+    end
+    call('ZREM', K.wait, member)
+    call('HDEL', K.place, scope .. '\0' .. name)
+    fronts[scope] = nil
+    if lane then
       if unpark(lane, L) then take_place(scope, name, sub(order, 1, 3) .. pad(now)) end
       L[L_REFUSED] = min(L[L_REFUSED], tonumber(sub(order, 4)))
       if what then
