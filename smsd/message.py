@@ -99,6 +99,7 @@ class Leased(msgspec.Struct, frozen=True):
     resend: bool = False  # an earlier attempt's outcome was never certain
     tries: int = 0  # attempts before this one that count against the class's max_attempts
     bound: str = ""  # the only providers that may take it, comma separated; "": any of its route
+    punctual: bool = False  # a limit is nearly used: its first byte has to leave within the slack of its charge
 
     @property
     def reference(self) -> str:

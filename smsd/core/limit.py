@@ -109,8 +109,19 @@ class Paced(msgspec.Struct, frozen=True):
         return None if wake_us <= now_us else wake_us
 
     def charge(self, now_us: int, cost: int) -> "Paced":
-        """The state after a message of that cost has left. It is never refunded."""
+        """The state after a message of that cost has left."""
         return Paced(self.limit, self.slack_us, max(self.tat_us, now_us) + cost * self._spacing_us)
+
+    def refund(self, charged_us: int, cost: int) -> "Paced":
+        """Gives a charge back whose message is known not to have left, where it stands alone: nothing before it still
+        counts, nothing came after it. Any other stays, for what was charged meanwhile has counted on it.
+        """
+        alone = self.tat_us == charged_us + cost * self._spacing_us
+        return Paced(self.limit, self.slack_us, charged_us) if alone else self
+
+    def nearly_used(self, now_us: int) -> bool:
+        """Whether what was charged last has to leave in time, lest a window is over."""
+        return 2 * (self.tat_us - now_us) >= self.limit.burst * self._spacing_us
 
     def changed(self, limit: Limit, slack_us: int, now_us: int) -> "Paced":
         """The state under a new N, burst or slack of the same period: nothing slips through, a raise helps at once."""
@@ -164,6 +175,10 @@ class Counted(msgspec.Struct, frozen=True):
         """Gives a charge back to its own sub-window: its message is known not to have left."""
         given = ((number, charged - cost if number == part else charged) for number, charged in self.parts)
         return Counted(self.limit, self.slack_us, tuple((number, left) for number, left in given if left > 0))
+
+    def nearly_used(self, now_us: int) -> bool:
+        """Whether what was charged last has to leave in time, lest a window is over."""
+        return 2 * sum(charged for number, charged in self.parts if self._leaves_us(number) > now_us) >= self.limit.n
 
     def changed(self, limit: Limit, slack_us: int, now_us: int) -> "Counted":
         """The state under a new N or slack of the same period: what was counted stays counted."""

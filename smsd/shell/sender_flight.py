@@ -19,6 +19,7 @@ from smsd.shell.transport import Answered, Lost, NotStarted
 if TYPE_CHECKING:
     from smsd.shell.sender import Sender
 
+HURRIED_MAX = 10_000
 LEASE_LEAST = 4  # of one lease, whatever it takes to start them
 
 HEARD: dict[type[Answer], str] = {
@@ -35,14 +36,15 @@ HEARD: dict[type[Answer], str] = {
 class Round:
     """What the attempts of one lease have in common."""
 
-    __slots__ = ("answered", "asked", "asked_us", "charged", "end_us", "sender", "settler", "start_by_s")
+    __slots__ = ("answered", "asked", "asked_us", "charged", "end_us", "sender", "settler", "slack_s", "start_by_s")
 
     def __init__(self, sender: "Sender", settler: Settler, asked: float, asked_us: int, end_us: int, charged: float,
                  answered: float) -> None:  # fmt: skip
         self.sender, self.settler = sender, settler
         self.asked, self.asked_us, self.end_us = asked, asked_us, end_us
         self.charged, self.answered = charged, answered
-        self.start_by_s = sender.live.config.dispatch.start_by_s
+        dispatch = sender.live.config.dispatch
+        self.start_by_s, self.slack_s = dispatch.start_by_s, dispatch.slack_ms / 1000
 
 
 class Flight:
@@ -67,9 +69,9 @@ class Flight:
 
     async def _fly(self) -> None:
         round_, seat, leased = self._round, self._seat, self._leased
-        sender = round_.sender
+        sender, message = round_.sender, leased.message
         left_us = leased.deadline_us - round_.asked_us
-        if self._ticket.probe and sender.providers.too_pressed(seat, leased.message.route, left_us, _now_us()):
+        if self._ticket.probe and sender.providers.too_pressed(seat, message.route, left_us, _now_us()):
             self._settle(back(leased), "not_started")
             return
         try:
@@ -79,6 +81,9 @@ class Flight:
             self._answered(Deferred("", detail), 0.0)
             return
         start_by = round_.asked + min(round_.start_by_s, left_us / 1_000_000)
+        hurried = leased.punctual and message.key not in sender.hurried
+        if hurried:  # rather given back, and leased again, than late; once, for else a slow machine would send nothing
+            start_by = min(start_by, round_.charged + round_.slack_s)
         sent = await sender.transport.submit(seat.name, request, timeout_s=seat.settings.timeout_s, start_by=start_by)
         match sent:
             case Answered():
@@ -88,6 +93,10 @@ class Flight:
             case NotStarted():
                 if sent.unreachable:
                     sender.providers.unreachable(seat, self._ticket, sent.detail, _now_us())
+                elif hurried:
+                    sender.hurried.add(message.key)
+                    if len(sender.hurried) > HURRIED_MAX:  # others may have sent what is in there
+                        sender.hurried.clear()
                 self._settle(back(leased), "not_started")
 
     def _attempt(self, left_us: int) -> Attempt:
@@ -110,8 +119,9 @@ class Flight:
             return
         if self._place >= LEASE_LEAST:
             sender.started(self._place, started - round_.answered)
-        if (started - round_.charged) * 1000 > sender.live.config.dispatch.slack_ms:
+        if started - round_.charged > round_.slack_s:
             sender.metrics.late_start(seat.name)
+        sender.hurried.discard(leased.message.key)
         queue_us = round_.asked_us + int((started - round_.asked) * 1e6) - leased.entered_us
         self._settle(decided, HEARD[type(answer)], max(1, queue_us), int((now - started) * 1e6))
 

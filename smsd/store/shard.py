@@ -93,7 +93,7 @@ class ClockDiffers(Exception):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
-_Row = tuple[str, int, int, int, int, int, int, int, str]
+_Row = tuple[str, int, int, int, int, int, int, int, str, int]
 _Ended = dict[str, int] | list[int]  # an empty table of Lua is an empty array
 _decode_lease = msgspec.msgpack.Decoder(tuple[int, int, int, list[_Row], _Ended, dict[str, int], int]).decode
 _decode_ended = msgspec.msgpack.Decoder(_Ended).decode
@@ -250,6 +250,7 @@ class Shard:
                 resend=row[6] & FLAG_DOUBLE != 0,
                 tries=row[7],
                 bound=row[8],
+                punctual=row[9] == 1,
             )
             for row, body in zip(rows, bodies, strict=True)
         ]

@@ -260,6 +260,31 @@ def test_a_counted_limit_lets_all_n_leave_at_once():
     assert 3600 * SECOND <= starts[1000][0] - now_us <= 3660 * SECOND + SLACK
 
 
+def test_a_paced_charge_is_given_back_only_where_it_stands_alone():
+    """What was charged after it has counted on it, and of a burst nobody knows which part it was."""
+    limit, now_us = parse("10/s burst 2"), 1_800_000_000 * SECOND
+    once = idle(limit, SLACK).charge(now_us, 1)
+    assert isinstance(once, Paced)
+    assert once.refund(now_us, 1).admit(now_us, 2) is None
+    twice = once.charge(now_us + 10, 1)
+    assert twice.refund(now_us, 1) == twice
+    assert twice.refund(now_us + 10, 1) == twice
+
+
+USED = [("10/s", 1, True), ("9/s burst 4", 1, False), ("9/s burst 4", 2, True), ("4/h", 1, False), ("4/h", 2, True)]
+
+
+@pytest.mark.parametrize(("text", "charges", "told"), USED)
+def test_a_limit_of_which_half_is_used_is_nearly_used(text: str, charges: int, told: bool):
+    """From then on what is charged has to leave in time; after a rest it is not so any more."""
+    now_us = 1_800_000_000 * SECOND
+    state = idle(parse(text), SLACK)
+    for _ in range(charges):
+        state = state.charge(now_us, 1)
+    assert state.nearly_used(now_us) is told
+    assert not state.nearly_used(now_us + 7300 * SECOND)
+
+
 def test_a_refund_goes_back_to_its_own_sub_window():
     """A charge whose message never left makes room again, and only in the sub-window that it was written to."""
     limit = parse("2/h")

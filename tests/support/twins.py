@@ -378,7 +378,9 @@ def _order(order: tuple[int, int]) -> str:
 def _record(r: record.Record | values.Record) -> dict[str, object]:
     """The fields that both have, in one form."""
     names = "class_ route lane deadline arrival due cost attempt fence provider flags print entered leased submitted"
-    told: dict[str, object] = {name: getattr(r, name) for name in f"{names} seq nos fails waited tries unsettled".split()}
+    told: dict[str, object] = {
+        name: getattr(r, name) for name in f"{names} seq nos fails waited tries unsettled".split()
+    }
     taken = [(t.attempt, t.provider, t.provider_id, t.receipt) for t in r.taken]
     parked = [(p[0], p[3]) if isinstance(p, list) else (p.attempt, p.status) for p in r.parked]
     return told | {"state": r.state or "tomb", "taken": taken, "parked": parked}

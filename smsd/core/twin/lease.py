@@ -31,9 +31,11 @@ def repeated(book: Book, route: str, request: str, process: str) -> Lease | None
     return Lease([_leased(book, r, 0) for r in held], False, 0, book.revision)
 
 
-def _leased(book: Book, r: Record, refused_us: int) -> Leased:
+def _leased(book: Book, r: Record, refused_us: int, *, punctual: bool = False) -> Leased:
     body, bound = book.bodies[r.key], r.lane.rpartition("|")[2]
-    return Leased(body, r.provider, r.attempt, r.fence, r.entered, r.deadline, refused_us, r.double, r.tries, bound)
+    return Leased(
+        body, r.provider, r.attempt, r.fence, r.entered, r.deadline, refused_us, r.double, r.tries, bound, punctual
+    )
 
 
 class Pass:
@@ -44,7 +46,7 @@ class Pass:
     ) -> None:
         self.book, self.route, self.most, self.q = book, route, n, q
         self.seed, self.looks = seed % 2147483646 + 1, looks
-        self.taken: list[tuple[Record, int]] = []  # with the time at which a limit first refused it
+        self.taken: list[tuple[Record, int, bool]] = []  # first refused by a limit at, punctual
         self.fence = 0
         self.stop = False
         self.wake_us: int | None = None
@@ -68,14 +70,15 @@ class Pass:
         times = (self.wake_us, moved.next_us, next_wake(book))
         wake_us = min((at for at in times if at is not None), default=0)
         if self.fence:
-            book.batches[self.fence] = [r.key for r, _ in self.taken]
+            book.batches[self.fence] = [r.key for r, _, _ in self.taken]
             book.asked[process, self.route] = request, self.fence
             book.leases.set(str(self.fence), book.now_us + span_us)
         book.high_us = book.now_us
         again = moved.messages >= DUE_MOST or more or self.looks <= 0
         if wake_us and not again and len(self.taken) < self.most:
             wake_us = self._look_at(wake_us, process)
-        return Lease([_leased(book, r, at) for r, at in self.taken], again, wake_us, book.revision)
+        leased = [_leased(book, r, at, punctual=punctual) for r, at, punctual in self.taken]
+        return Lease(leased, again, wake_us, book.revision)
 
     def _look_at(self, wake_us: int, process: str) -> int:
         """One process looks when the time has come, the others only in case it does not."""
@@ -245,7 +248,9 @@ class Pass:
             self.rooms[r.class_] -= 1
         for name in (f"p:{offer.provider}", f"c:{self.route}|{r.class_}", f"n:{self.fence}"):
             book.in_flight[name] += 1
-        self.taken.append((r, refused_us))
+        charged = (*scopes, f"p:{offer.provider}")
+        punctual = any(s.nearly_used(book.now_us) for scope in charged for s in book.limits.states(scope, book.now_us))
+        self.taken.append((r, refused_us, punctual))
 
 
 def _scopes(lane: Lane) -> tuple[str, str, str]:

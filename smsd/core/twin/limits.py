@@ -69,8 +69,8 @@ class Limits:
             self._states[scope] = charged(states, segments, now_us) + self._states[scope][len(states) :]
 
     def refund(self, scope: str, segments: int, charged_us: int, now_us: int) -> None:
-        """A message that was charged then is known not to have left. Paced limits are never refunded, nor those that
-        did not count it, because they came later: that would be taken from others.
+        """A message that was charged then is known not to have left. Limits that did not count it, because they came
+        later, are not refunded: that would be taken from others.
         """
         states = self.states(scope, now_us)
         if not states:
@@ -78,7 +78,9 @@ class Limits:
         given: States = []
         for state in states:
             cost, since_us = state.limit.cost(segments), self._since[scope, *state.limit.key]
-            if isinstance(state, Counted) and charged_us >= since_us:
+            if isinstance(state, Paced):
+                given.append(state.refund(charged_us, cost))
+            elif charged_us >= since_us:
                 given.append(state.refund(state.part(charged_us, cost), cost))
             else:
                 given.append(state)

@@ -5,7 +5,7 @@
 --        seed, looks, q}
 --        request names this call: asked again with it (a lost reply), the same messages come back
 -- Output {msgpack of {again, wake_us (0: nothing known), revision, {{provider, attempt, fence, entered, deadline,
---        refused, flags, tries, bound}..}, ended, refused by limits of kind t, c, s, p, now_us}, then one message
+--        refused, flags, tries, bound, punctual 0/1}..}, ended, refused by limits of kind t, c, s, p, now_us}, then one message
 --        (opaque bytes) per leased}; ended = {class \31 state \31 reason = how many ended so}
 --#include base limit lane wait outcome bell
 local refused_call = begin()
@@ -17,14 +17,14 @@ local BEHIND_US = 50000 -- how much later than the one who looks first the other
 local taken, heads, rooms = {}, {}, {}
 local fence, stop, wake_at, again = nil, false, nil, false
 seed = seed % 2147483646 + 1
-local in_flight, refused_at = {}, {}
+local in_flight, refused_at, punctual = {}, {}, {}
 
 local function reply(keys)
   local list = {}
   for i, key in ipairs(keys) do
     local m = record(key)
     list[i] = { m[PROVIDER], m[ATTEMPT], m[FENCE], m[ENTERED], m[DEADLINE], refused_at[key] or 0, m[FLAGS], m[TRIES],
-      match(m[LANE], '([^|]*)$'),
+      match(m[LANE], '([^|]*)$'), punctual[key] and 1 or 0,
     }
   end
   local revision = tonumber(call('HGET', K.conf, 'revision') or 0)
@@ -144,8 +144,10 @@ local function take(key, m, p, offer, first_refused)
   for _, limit in ipairs(limits_of(p)) do
     charge_states(limit[2], limit[3], m[COST])
     limits_changed[limit[1]] = true
+    punctual[key] = punctual[key] or nearly_used(limit[2], limit[3])
   end
   charge(offer[4], m[COST])
+  punctual[key] = punctual[key] or nearly_used(defined(offer[4]), states(offer[4]))
   offer[3] = offer[3] - 1
   if rooms[p.class] then rooms[p.class] = rooms[p.class] - 1 end
   local share = 'c:' .. route .. '|' .. p.class

@@ -27,14 +27,16 @@ def test_a_tenant_without_settings_has_the_defaults() -> None:
     assert book.defined("s:Salon") == ()
 
 
-def test_a_give_back_refunds_counted_limits_only() -> None:
-    """A paced limit is never refunded; a counted one has room again."""
-    book = Limits(settings("1/s", "1/h"))
+def test_a_give_back_is_refunded_where_it_takes_nothing_from_others() -> None:
+    """A counted limit has room again; a paced one too, unless something was charged after what is given back."""
+    book = Limits(settings("1/s", "2/h"))
     book.charge("t:acme", 1, SECOND)
-    book.refund("t:acme", 1, SECOND, 2 * SECOND)
-    later = 3 * SECOND
-    assert admits_at(book.states("t:acme", later), 1, later) == later
-    assert admits_at(book.states("t:acme", 2 * SECOND), 1, 2 * SECOND) > 2 * SECOND
+    book.refund("t:acme", 1, SECOND, SECOND + 10)
+    assert admits_at(book.states("t:acme", SECOND + 10), 1, SECOND + 10) == SECOND + 10
+    book.charge("t:acme", 1, SECOND + 10)
+    book.charge("t:acme", 1, 3 * SECOND)
+    book.refund("t:acme", 1, SECOND + 10, 3 * SECOND)
+    assert admits_at(book.states("t:acme", 3 * SECOND), 1, 3 * SECOND) > 3 * SECOND
 
 
 def test_a_new_period_starts_without_its_burst_while_the_old_one_is_busy() -> None:

@@ -198,11 +198,25 @@ local function charge(scope, segments)
   limits_changed[scope] = true
 end
 
--- Gives a counted charge back to its own cell; paced limits are never refunded.
+-- Whether so much of a limit is used that what was charged last has to leave in time, lest a window is over.
+local function nearly_used(defs, list)
+  for i, def in ipairs(defs) do
+    local state = list[i]
+    if def[6] == 1 and 2 * (state[6] - now) >= def[4] * def[5] then return true end
+    if def[6] == 0 and 2 * state[6] >= def[2] then return true end
+  end
+  return false
+end
+
+-- Gives a counted charge back to its own cell, a paced one where nothing was charged before it that still counts, nor
+-- after it: then the limit is as it was.
 local function refund(scope, segments, charged_us)
   for i, def in ipairs(defined(scope)) do
     local state = states(scope)[i]
-    if def[6] == 0 and charged_us >= state[4] then
+    if def[6] == 1 and state[6] == charged_us + (def[1] == 1 and segments or 1) * def[5] then
+      state[6] = charged_us
+      limits_changed[scope] = true
+    elseif def[6] == 0 and charged_us >= state[4] then
       roll(state)
       local cost = def[1] == 1 and segments or 1
       local cell = cell_of(state, def, cost, charged_us)
