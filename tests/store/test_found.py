@@ -346,6 +346,19 @@ async def test_what_a_message_above_the_limit_rests_is_not_tidied_away(world: Wo
     assert await world.take() == []
 
 
+async def test_what_a_give_back_makes_room_for_leaves_at_once(world: World) -> None:
+    """Whoever waits at a limit hears of a refund, also when what was given back stands behind it."""
+    await world.limit("acme", "2/h")
+    later = world.now + HOUR
+    await world.send("acme", "late", deadline=later)
+    [late] = await world.take()
+    for name in ("a", "b"):
+        await world.send("acme", name, deadline=later - SECOND)
+    assert [m.message.id for m in await world.take()] == ["a"]
+    await world.settle(back(late))
+    assert [m.message.id for m in await world.take()] == ["b"]
+
+
 async def test_a_pause_that_is_over_leaves_no_mark(world: World) -> None:
     """A provider's pause that ends by itself is tidied away, though no lane ever stood at it."""
     await world.shard.pause("p:main", until_us=world.now + SECOND)

@@ -160,6 +160,9 @@ def _back(book: Book, r: Record) -> None:
     lane = r.lane.split("|")
     for scope in (f"t:{lane[0]}", f"c:{lane[0]}|{lane[1]}", f"s:{lane[3]}", f"p:{r.provider}"):
         book.limits.refund(scope, r.cost, r.leased, book.now_us)
+        line = book.lines.get(scope)
+        if line and book.limits.defined(scope):
+            line.wake_by(book.now_us)
     r.attempt -= 1
     if r.taken or r.cancel or r.deadline <= book.now_us:
         ways.go_back(book, r, 0, {})

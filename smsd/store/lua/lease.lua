@@ -5,8 +5,8 @@
 --        seed, looks, q}
 --        request names this call: asked again with it (a lost reply), the same messages come back
 -- Output {msgpack of {again, wake_us (0: nothing known), revision, {{provider, attempt, fence, entered, deadline,
---        refused, flags, tries, bound, punctual 0/1}..}, ended, refused by limits of kind t, c, s, p, now_us}, then one message
---        (opaque bytes) per leased}; ended = {class \31 state \31 reason = how many ended so}
+--        refused, flags, tries, bound, punctual 0/1}..}, ended, refused by limits of kind t, c, s, p, now_us}, then one
+--        message (opaque bytes) per leased}; ended = {class \31 state \31 reason = how many ended so}
 --#include base limit lane wait outcome bell
 local refused_call = begin()
 if refused_call then return refused_call end

@@ -18,7 +18,10 @@ local function refund_all(key, m)
   local p = parts(m[LANE])
   local scopes = { 't:' .. p.tenant, 'c:' .. p.tenant .. '|' .. p.class, 's:' .. p.sender, 'p:' .. m[PROVIDER] }
   for _, scope in ipairs(scopes) do
-    if #defined(scope) > 0 then refund(scope, m[COST], m[LEASED]) end
+    if #defined(scope) > 0 then
+      refund(scope, m[COST], m[LEASED])
+      if first_of(K.wait, scope .. '\0') then wake_by(scope, now) end
+    end
   end
 end
 
