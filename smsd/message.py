@@ -100,6 +100,7 @@ class Leased(msgspec.Struct, frozen=True):
     tries: int = 0  # attempts before this one that count against the class's max_attempts
     bound: str = ""  # the only providers that may take it, comma separated; "": any of its route
     punctual: bool = False  # a limit is nearly used: its first byte has to leave within the slack of its charge
+    start_us: int = 0  # what it is charged for, on the shard's clock: not a byte leaves before
 
     @property
     def reference(self) -> str:

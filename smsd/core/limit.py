@@ -108,9 +108,9 @@ class Paced(msgspec.Struct, frozen=True):
         wake_us = self.tat_us + (min(cost, self.limit.n) - self.limit.burst) * self._spacing_us
         return None if wake_us <= now_us else wake_us
 
-    def charge(self, now_us: int, cost: int) -> "Paced":
-        """The state after a message of that cost has left."""
-        return Paced(self.limit, self.slack_us, max(self.tat_us, now_us) + cost * self._spacing_us)
+    def charge(self, now_us: int, cost: int, at_us: int = 0) -> "Paced":
+        """The state after a message of that cost has left, or will at `at_us`."""
+        return Paced(self.limit, self.slack_us, max(self.tat_us, now_us, at_us) + cost * self._spacing_us)
 
     def refund(self, charged_us: int, cost: int) -> "Paced":
         """Gives a charge back whose message is known not to have left, where it stands alone: nothing before it still
@@ -119,9 +119,9 @@ class Paced(msgspec.Struct, frozen=True):
         alone = self.tat_us == charged_us + cost * self._spacing_us
         return Paced(self.limit, self.slack_us, charged_us) if alone else self
 
-    def nearly_used(self, now_us: int) -> bool:
-        """Whether what was charged last has to leave in time, lest a window is over."""
-        return 2 * (self.tat_us - now_us) >= self.limit.burst * self._spacing_us
+    def nearly_used(self, now_us: int, at_us: int = 0) -> bool:
+        """Whether what was charged last, for `at_us`, has to leave in time, lest a window is over."""
+        return 2 * (self.tat_us - max(now_us, at_us)) >= self.limit.burst * self._spacing_us
 
     def changed(self, limit: Limit, slack_us: int, now_us: int) -> "Paced":
         """The state under a new N, burst or slack of the same period: nothing slips through, a raise helps at once."""
@@ -156,10 +156,10 @@ class Counted(msgspec.Struct, frozen=True):
             wake_us = self._leaves_us(number)
         return wake_us
 
-    def charge(self, now_us: int, cost: int) -> "Counted":
-        """The state after a message of that cost has left; what is out of the window is forgotten."""
+    def charge(self, now_us: int, cost: int, at_us: int = 0) -> "Counted":
+        """The state after a message of that cost has left, or will at `at_us`; what left the window is forgotten."""
         parts = {number: charged for number, charged in self.parts if self._leaves_us(number) > now_us}
-        number = self.part(now_us, cost)
+        number = self.part(max(now_us, at_us), cost)
         parts[number] = parts.get(number, 0) + cost
         return Counted(self.limit, self.slack_us, tuple(sorted(parts.items())))
 
@@ -176,7 +176,7 @@ class Counted(msgspec.Struct, frozen=True):
         given = ((number, charged - cost if number == part else charged) for number, charged in self.parts)
         return Counted(self.limit, self.slack_us, tuple((number, left) for number, left in given if left > 0))
 
-    def nearly_used(self, now_us: int) -> bool:
+    def nearly_used(self, now_us: int, at_us: int = 0) -> bool:
         """Whether what was charged last has to leave in time, lest a window is over."""
         return 2 * sum(charged for number, charged in self.parts if self._leaves_us(number) > now_us) >= self.limit.n
 

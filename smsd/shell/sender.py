@@ -32,7 +32,8 @@ MARGIN_S = 2.0  # contract.md §5: a lease lasts start_by_s + timeout_s + 2 s
 IDLE_S = 1.0  # between polls when nothing is known to come
 START_COST_S = 0.0003  # at first: what it takes to start one attempt of a lease, measured from then on
 POLL_S = 0.05  # between polls that nothing asked for
-WAKE_S = 0.003  # between passes that were asked for, by a bell or a limit: not one for each message
+WAKE_S = 0.005  # between passes that were asked for, by a bell or a limit: not one for each message
+AHEAD_US = 12_000  # what a limit admits so soon is leased now, and starts on time: a pass need not meet its instant
 GATHER_S = 0.01  # under a backlog, for a quarter of the room to become free
 BEHIND_S = 0.05  # how much later than the process that the bell names
 AWAY_LAST_S = 1.0
@@ -122,7 +123,9 @@ class Sender:
         now_us = int(now * 1e6)
         # The store's instant on our clock, as far as the two clocks agree: it lies between asking and the answer.
         charged = min(now, max(asked, asked + (lease.taken_us - asked_us) / 1e6))
-        round_ = Round(self, self._settlers[id(shard)], asked, asked_us, wall_us(shard) + span_us, charged, now)
+        round_ = Round(
+            self, self._settlers[id(shard)], asked, asked_us, wall_us(shard) + span_us, charged, now, lease.taken_us
+        )
         self.unsettled += len(lease.messages)
         for place, leased in enumerate(lease.messages, 1):
             seat = choice.seats[leased.provider]
@@ -259,7 +262,7 @@ class _Loop:
             try:
                 return await self._shard.lease(
                     self.route, choice.offers, n=n, request=request, process=sender.live.process, span_us=span_us,
-                    seed=sender.rng.getrandbits(31),
+                    seed=sender.rng.getrandbits(31), ahead_us=AHEAD_US,
                 )  # fmt: skip
             except AWAY:
                 sender.metrics.store_error("lease")

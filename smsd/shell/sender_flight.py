@@ -36,13 +36,24 @@ HEARD: dict[type[Answer], str] = {
 class Round:
     """What the attempts of one lease have in common."""
 
-    __slots__ = ("answered", "asked", "asked_us", "charged", "end_us", "sender", "settler", "slack_s", "start_by_s")
+    __slots__ = (
+        "answered",
+        "asked",
+        "asked_us",
+        "charged",
+        "end_us",
+        "sender",
+        "settler",
+        "slack_s",
+        "start_by_s",
+        "taken_us",
+    )
 
     def __init__(self, sender: "Sender", settler: Settler, asked: float, asked_us: int, end_us: int, charged: float,
-                 answered: float) -> None:  # fmt: skip
+                 answered: float, taken_us: int) -> None:  # fmt: skip
         self.sender, self.settler = sender, settler
         self.asked, self.asked_us, self.end_us = asked, asked_us, end_us
-        self.charged, self.answered = charged, answered
+        self.charged, self.answered, self.taken_us = charged, answered, taken_us
         dispatch = sender.live.config.dispatch
         self.start_by_s, self.slack_s = dispatch.start_by_s, dispatch.slack_ms / 1000
 
@@ -80,10 +91,14 @@ class Flight:
             detail = f"the provider could not write the request: {type(error).__name__}: {error}"
             self._answered(Deferred("", detail), 0.0)
             return
+        ahead_s = self._ahead_s
+        if ahead_s:  # the limit admits it then: counted from the answer, which came after the store's now
+            while (left_s := round_.answered + ahead_s - time.monotonic()) > 0:  # noqa: ASYNC110 - a timer may be early
+                await asyncio.sleep(max(left_s, 0.001))
         start_by = round_.asked + min(round_.start_by_s, left_us / 1_000_000)
         hurried = leased.punctual and message.key not in sender.hurried
         if hurried:  # rather given back, and leased again, than late; once, for else a slow machine would send nothing
-            start_by = min(start_by, round_.charged + round_.slack_s)
+            start_by = min(start_by, round_.charged + ahead_s + round_.slack_s)
         sent = await sender.transport.submit(seat.name, request, timeout_s=seat.settings.timeout_s, start_by=start_by)
         match sent:
             case Answered():
@@ -98,6 +113,11 @@ class Flight:
                     if len(sender.hurried) > HURRIED_MAX:  # others may have sent what is in there
                         sender.hurried.clear()
                 self._settle(back(leased), "not_started")
+
+    @property
+    def _ahead_s(self) -> float:
+        """How much later than the lease it is charged for."""
+        return max(0, self._leased.start_us - self._round.taken_us) / 1_000_000
 
     def _attempt(self, left_us: int) -> Attempt:
         round_, leased, provider = self._round, self._leased, self._seat.provider
@@ -117,9 +137,10 @@ class Flight:
         if not started:
             self._settle(decided, HEARD[type(answer)])
             return
-        if self._place >= LEASE_LEAST:
+        ahead_s = self._ahead_s
+        if self._place >= LEASE_LEAST and not ahead_s:
             sender.started(self._place, started - round_.answered)
-        if started - round_.charged > round_.slack_s:
+        if started - round_.charged - ahead_s > round_.slack_s:
             sender.metrics.late_start(seat.name)
         sender.hurried.discard(leased.message.key)
         queue_us = round_.asked_us + int((started - round_.asked) * 1e6) - leased.entered_us

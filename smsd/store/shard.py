@@ -93,7 +93,7 @@ class ClockDiffers(Exception):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
-_Row = tuple[str, int, int, int, int, int, int, int, str, int]
+_Row = tuple[str, int, int, int, int, int, int, int, str, int, int]
 _Ended = dict[str, int] | list[int]  # an empty table of Lua is an empty array
 _decode_lease = msgspec.msgpack.Decoder(tuple[int, int, int, list[_Row], _Ended, dict[str, int], int]).decode
 _decode_ended = msgspec.msgpack.Decoder(_Ended).decode
@@ -229,9 +229,13 @@ class Shard:
         seed: int = 1,
         looks: int = 0,
         q: int = 4,
+        ahead_us: int = 0,
     ) -> Lease:
-        """Up to n ≤ 100 messages that the caller starts at once. Safe to ask again under the same `request`."""
-        ask = [route, n, request, process, span_us, offers, seed, looks or 2 * n + 20, q]
+        """Up to n ≤ 100 messages that the caller starts at once, or at their `start_us` within `ahead_us`.
+
+        Safe to ask again under the same `request`.
+        """
+        ask = [route, n, request, process, span_us, offers, seed, looks or 2 * n + 20, q, ahead_us]
         head, *bodies = await self._run("lease", _encode(ask))
         again, wake_us, revision, rows, ended, refusals, taken_us = _decode_lease(head)
         self._count(ended)
@@ -251,6 +255,7 @@ class Shard:
                 tries=row[7],
                 bound=row[8],
                 punctual=row[9] == 1,
+                start_us=row[10],
             )
             for row, body in zip(rows, bodies, strict=True)
         ]

@@ -476,6 +476,19 @@ async def test_a_late_start_is_counted(post: Post, gateway: Gateway) -> None:
     assert post.counted("smsd_late_starts_total", provider="main") == 1
 
 
+async def test_what_is_leased_ahead_leaves_at_its_instant(
+    post: Post, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However early a lease brings it, no byte of it leaves before the limit admits it."""
+    monkeypatch.setattr("smsd.shell.sender.AHEAD_US", 10_000_000)
+    await post.open(limits=["20/s"])  # with the slack of these tests, one every 100 ms
+    since = time.monotonic()
+    await post.put_in("m1", "m2", "m3")
+    await post.settled(3, state="submitted")
+    assert time.monotonic() - since >= 0.2
+    assert [r.reference for r in gateway.received] == ["1.acme/m1", "1.acme/m2", "1.acme/m3"]
+
+
 async def test_what_would_leave_late_under_a_used_limit_is_given_back_once(post: Post, gateway: Gateway) -> None:
     """It is leased again at once, and then leaves, late or not: a slow machine is not to send nothing."""
     await post.open(limits=["20/s"])

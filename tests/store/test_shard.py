@@ -11,7 +11,7 @@ from smsd.message import Cancel, Rejection
 from smsd.store import keys
 from smsd.store.shard import ClockDiffers, Offer, ReceiptFor, Shard
 from tests.support.valkey import Valkey
-from tests.support.world import HOUR, SECOND, World, accepted, ask, elsewhere, fail, retry
+from tests.support.world import HOUR, SECOND, World, accepted, ask, elsewhere, fail, limits, retry
 
 
 def rejection(**more: object) -> Rejection:
@@ -147,6 +147,23 @@ async def test_one_process_looks_when_the_time_has_come_and_the_others_only_in_c
     assert (await world.ask(process="p2")).wake_us == at - SECOND
     world.pass_time(6 * SECOND)
     assert {m.message.id for m in (await world.ask(process="p3")).messages} == {"sooner", "later"}
+
+
+async def test_what_a_limit_admits_soon_is_leased_for_its_own_instant(world: World) -> None:
+    """A lease may look ahead: each message is charged for the instant at which its limit admits it, and no earlier."""
+    await world.limit("acme", "10/s")
+    for name in ("a", "b", "c", "d"):
+        await world.send("acme", name)
+    spacing = limits("10/s")[0][4]
+    lease = await world.ask(ahead_us=2 * spacing)
+    assert [m.start_us - world.now for m in lease.messages] == [0, spacing, 2 * spacing]
+    assert all(m.punctual for m in lease.messages)
+    assert lease.wake_us == world.now + spacing
+    assert (await world.ask()).messages == []
+    world.pass_time(3 * spacing - 1)
+    assert (await world.ask()).messages == []
+    world.pass_time(1)
+    assert [m.message.id for m in (await world.ask()).messages] == ["d"]
 
 
 async def test_the_bell_names_who_went_to_sleep_last(world: World) -> None:

@@ -145,12 +145,13 @@ class Player:
         route, process = rng.choices(ROUTES, (5, 1))[0], rng.choice(("p-1", "p-2"))
         n, q = rng.choice((1, 2, 5, 20, 100)), rng.choice((1, 4, 4, 16))
         looks, span = rng.choice((0, 0, 0, 3)), rng.choice((13 * SECOND, 3 * SECOND))
+        ahead = rng.choice((0, 0, 10_000, 10_000, 300_000))
         if rng.random() >= 0.05:
             self.requests += 1
         for _ in range(rng.choice((1, 1, 3))):
             got = await self.pair.lease(
                 route, offers, n=n, request=f"{process}-{self.requests}", process=process, span_us=span,
-                seed=rng.getrandbits(31), looks=looks, q=q,
+                seed=rng.getrandbits(31), looks=looks, q=q, ahead_us=ahead,
             )  # fmt: skip
             self.leased += [m for m in got.messages if m not in self.leased[-200:]]
             self.requests += rng.random() < 0.9

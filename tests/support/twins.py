@@ -146,7 +146,7 @@ class Pair:
         for m in got.messages:
             if (m.message.key, m.fence) not in known:
                 self.charges.append(
-                    Charge(next(self._order), self.now, m.message.key, m.fence, m.message.segments, _scopes(m))
+                    Charge(next(self._order), m.start_us, m.message.key, m.fence, m.message.segments, _scopes(m))
                 )
         await self._compare_events()
         return got
@@ -230,7 +230,7 @@ class Pair:
                 by_scope[scope].append(charge)
         for scope, charges in by_scope.items():
             for limit, since, until in self._stretches(scope):
-                inside = [c for c in charges if since < c.order < until]
+                inside = sorted((c for c in charges if since < c.order < until), key=lambda c: c.at_us)
                 for i, last in enumerate(inside):
                     window = [c for c in inside[: i + 1] if c.at_us > last.at_us - limit.period_us]
                     cost = sum(limit.cost(c.segments) for c in window)

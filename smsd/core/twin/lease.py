@@ -34,7 +34,18 @@ def repeated(book: Book, route: str, request: str, process: str) -> Lease | None
 def _leased(book: Book, r: Record, refused_us: int, *, punctual: bool = False) -> Leased:
     body, bound = book.bodies[r.key], r.lane.rpartition("|")[2]
     return Leased(
-        body, r.provider, r.attempt, r.fence, r.entered, r.deadline, refused_us, r.double, r.tries, bound, punctual
+        body,
+        r.provider,
+        r.attempt,
+        r.fence,
+        r.entered,
+        r.deadline,
+        refused_us,
+        r.double,
+        r.tries,
+        bound,
+        punctual,
+        r.leased,
     )
 
 
@@ -42,11 +53,21 @@ class Pass:
     """One call of the lease."""
 
     def __init__(
-        self, book: Book, route: str, offers: Sequence[Offer], *, n: int, seed: int, looks: int, q: int
+        self,
+        book: Book,
+        route: str,
+        offers: Sequence[Offer],
+        *,
+        n: int,
+        seed: int,
+        looks: int,
+        q: int,
+        ahead_us: int = 0,
     ) -> None:
         self.book, self.route, self.most, self.q = book, route, n, q
         self.seed, self.looks = seed % 2147483646 + 1, looks
         self.taken: list[tuple[Record, int, bool]] = []  # first refused by a limit at, punctual
+        self.ahead_us, self.horizon_us = ahead_us, book.now_us + ahead_us
         self.fence = 0
         self.stop = False
         self.wake_us: int | None = None
@@ -57,7 +78,7 @@ class Pass:
         """Moves what is due, wakes what limits admit, and takes what has its turn."""
         book = self.book
         moved = move_due(book, DUE_MOST)
-        more = wake_limits(book, WAKE_MOST)
+        more = wake_limits(book, WAKE_MOST, self.ahead_us)
         if book.is_paused("all"):
             self._end_at(book.now_us + 1_000_000)
         elif not any(offer.room > 0 for offer in self.offers):
@@ -67,7 +88,8 @@ class Pass:
             if class_ is None:
                 break
             self._serve_flow(class_)
-        times = (self.wake_us, moved.next_us, next_wake(book))
+        limit_us = next_wake(book)
+        times = (self.wake_us, moved.next_us, None if limit_us is None else self._before(limit_us))
         wake_us = min((at for at in times if at is not None), default=0)
         if self.fence:
             book.batches[self.fence] = [r.key for r, _, _ in self.taken]
@@ -187,16 +209,17 @@ class Pass:
         for one in scopes:
             at_us = admits_at(book.limits.states(one, now_us), r.cost, now_us)
             at_us = max(at_us, self._behind(one, order, 1))
-            if at_us > latest:
-                scope, latest = one, at_us
+            if at_us > max(latest, self.horizon_us):
+                scope = one
+            latest = max(latest, at_us)
         if scope:
             return scope, latest
         offer, opens_us = self._choose(lane.bound, r.cost, order)
         if offer is None and lane.bound:
             return f"p:{lane.bound[0]}", max(opens_us or 0, now_us + POLL_US)
         if offer is None:
-            return "", opens_us or now_us + POLL_US
-        self._take(r, offer, scopes, refused_us)
+            return "", self._before(opens_us) if opens_us else now_us + POLL_US
+        self._take(r, offer, scopes, max(latest, opens_us or 0), refused_us)
         return None
 
     def _behind(self, scope: str, order: Order, least_us: int) -> int:
@@ -205,51 +228,57 @@ class Pass:
         front = line.front(now_us) if line else None
         if line is None or front is None or front.order >= order:
             return 0
-        return max(line.wake_us or 0, now_us + least_us)
+        return max(line.wake_us or 0, self.horizon_us + least_us)
+
+    def _before(self, at_us: int) -> int:
+        """When to look again for what a limit admits at that instant."""
+        return max(at_us - self.ahead_us, self.book.now_us + 1000) if self.ahead_us else at_us
 
     def _choose(self, bound: tuple[str, ...], cost: int, order: Order) -> tuple[Offer | None, int | None]:
-        """A provider with room for this message, by weight; else when the first limit makes room, if one does."""
-        now_us, able, at_us = self.book.now_us, list[Offer](), None
+        """A provider with room for this message, by weight, and from when on; else when a limit makes room."""
+        now_us, able, at_us = self.book.now_us, list[tuple[Offer, int]](), None
         for offer in self.offers:
             if offer.room <= 0 or (bound and offer.provider not in bound):
                 continue
             scope = f"p:{offer.provider}"
             opens_us = admits_at(self.book.limits.states(scope, now_us), cost, now_us)
             opens_us = max(opens_us, self._behind(scope, order, 1000))
-            if opens_us <= now_us:
-                able.append(offer)
+            if opens_us <= self.horizon_us:
+                able.append((offer, opens_us))
             else:
                 at_us = opens_us if at_us is None else min(at_us, opens_us)
         if not able:
             return None, at_us
-        point = self._dice() * sum(offer.weight for offer in able)
-        for offer in able:
+        point = self._dice() * sum(offer.weight for offer, _ in able)
+        for offer, opens_us in able:
             point -= offer.weight
             if point < 0:
-                return offer, None
-        return able[-1], None
+                return offer, opens_us
+        return able[-1]
 
     def _dice(self) -> float:
         """In (0, 1), from the call's seed."""
         self.seed = self.seed * 48271 % 2147483647  # Park and Miller's
         return self.seed / 2147483647
 
-    def _take(self, r: Record, offer: Offer, scopes: Sequence[str], refused_us: int) -> None:
+    def _take(self, r: Record, offer: Offer, scopes: Sequence[str], at_us: int, refused_us: int) -> None:
         book = self.book
         if not self.fence:
             book.fence += 1
             self.fence = book.fence
         book.set_state(r, State.LEASED)
-        r.attempt, r.fence, r.provider, r.leased = r.attempt + 1, self.fence, offer.provider, book.now_us
+        r.attempt, r.fence, r.provider, r.leased = r.attempt + 1, self.fence, offer.provider, at_us
         for scope in (*scopes, f"p:{offer.provider}"):
-            book.limits.charge(scope, r.cost, book.now_us)
+            book.limits.charge(scope, r.cost, book.now_us, at_us)
         offer.room -= 1
         if r.class_ in self.rooms:
             self.rooms[r.class_] -= 1
         for name in (f"p:{offer.provider}", f"c:{self.route}|{r.class_}", f"n:{self.fence}"):
             book.in_flight[name] += 1
         charged = (*scopes, f"p:{offer.provider}")
-        punctual = any(s.nearly_used(book.now_us) for scope in charged for s in book.limits.states(scope, book.now_us))
+        punctual = any(
+            s.nearly_used(book.now_us, at_us) for scope in charged for s in book.limits.states(scope, book.now_us)
+        )
         self.taken.append((r, refused_us, punctual))
 
 

@@ -16,9 +16,9 @@ def admits_at(states: Sequence[Paced | Counted], segments: int, now_us: int) -> 
     return max([now_us, *(state.admit(now_us, state.limit.cost(segments)) or now_us for state in states)])
 
 
-def charged(states: Sequence[Paced | Counted], segments: int, now_us: int) -> States:
-    """The states after a message of so many segments has left."""
-    return [state.charge(now_us, state.limit.cost(segments)) for state in states]
+def charged(states: Sequence[Paced | Counted], segments: int, now_us: int, at_us: int = 0) -> States:
+    """The states after a message of so many segments has left, or will at `at_us`."""
+    return [state.charge(now_us, state.limit.cost(segments), at_us) for state in states]
 
 
 class Limits:
@@ -62,11 +62,11 @@ class Limits:
         self._states[scope] = [*states, *counted_before]
         return states
 
-    def charge(self, scope: str, segments: int, now_us: int) -> None:
-        """A message has left."""
+    def charge(self, scope: str, segments: int, now_us: int, at_us: int = 0) -> None:
+        """A message has left, or will at `at_us`."""
         states = self.states(scope, now_us)
         if states:
-            self._states[scope] = charged(states, segments, now_us) + self._states[scope][len(states) :]
+            self._states[scope] = charged(states, segments, now_us, at_us) + self._states[scope][len(states) :]
 
     def refund(self, scope: str, segments: int, charged_us: int, now_us: int) -> None:
         """A message that was charged then is known not to have left. Limits that did not count it, because they came

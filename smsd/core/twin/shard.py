@@ -47,13 +47,17 @@ class Shard:
         seed: int = 1,
         looks: int = 0,
         q: int = 4,
+        ahead_us: int = 0,
     ) -> Lease:
-        """Up to n messages that the caller starts at once. Safe to ask again under the same `request`."""
+        """Up to n messages that the caller starts at once, or at their `start_us` within `ahead_us`.
+
+        Safe to ask again under the same `request`.
+        """
         book = self._begin()
         again = lease.repeated(book, route, request, process)
         if again is not None:
             return again
-        one = lease.Pass(book, route, offers, n=n, seed=seed, looks=looks or 2 * n + 20, q=q)
+        one = lease.Pass(book, route, offers, n=n, seed=seed, looks=looks or 2 * n + 20, q=q, ahead_us=ahead_us)
         return one.run(request, process, span_us)
 
     def settle(self, outcomes: Sequence[Outcome]) -> list[str]:

@@ -38,13 +38,13 @@ def move_due(book: Book, most: int) -> Moved:
     return Moved(moved, soonest)
 
 
-def wake_limits(book: Book, most: int) -> bool:
-    """Looks at every limit whose time has come; True: there were more than `most` let through."""
+def wake_limits(book: Book, most: int, ahead_us: int = 0) -> bool:
+    """Looks at every limit whose time comes within `ahead_us`; True: there were more than `most` let through."""
     due = sorted((line.wake_us, scope) for scope, line in book.lines.items() if line.wake_us is not None)
     woken = 0
     for at_us, scope in due[:most]:
-        if at_us <= book.now_us:
-            woken += _wake(book, scope, max(1, most - woken))
+        if at_us <= book.now_us + ahead_us:
+            woken += _wake(book, scope, max(1, most - woken), ahead_us)
     for scope in [scope for scope, line in book.lines.items() if not line and line.wake_us is None]:
         del book.lines[scope]
     return woken >= most
@@ -55,7 +55,7 @@ def next_wake(book: Book) -> int | None:
     return min((line.wake_us for line in book.lines.values() if line.wake_us is not None), default=None)
 
 
-def _wake(book: Book, scope: str, most: int) -> int:
+def _wake(book: Book, scope: str, most: int, ahead_us: int) -> int:
     """Wakes from the front of one limit what it can admit now, whether or not those woken before have used it.
 
     The lane takes over its flow's place, if that is earlier; what else of the flow waits goes to the end, so that flows
@@ -76,10 +76,10 @@ def _wake(book: Book, scope: str, most: int) -> int:
         if not mark:
             cost = book.records[lane.messages[0][2]].cost
             at_us = admits_at(trial, cost, now_us)
-            if at_us > now_us:
+            if at_us > now_us + ahead_us:
                 line.wake_us = at_us
                 return woken
-            trial = charged(trial, cost, now_us)
+            trial = charged(trial, cost, now_us, at_us)
         line.give_place(lane.flow)
         if line.unpark(lane.flow, lane.head, lane.name):
             line.take_place(lane.flow, Order(front.order.lightness, now_us))

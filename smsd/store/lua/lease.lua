@@ -2,11 +2,12 @@
 -- applies, all or none. Three levels: fair over classes, fair over flows, lanes by the deadline of their heads.
 -- KEYS   every kind of keys.py
 -- ARGV   now_us, wall_us, step_us, msgpack of {route, n, request, process, span_us, offers {name, weight, room},
---        seed, looks, q}
+--        seed, looks, q, ahead_us}
 --        request names this call: asked again with it (a lost reply), the same messages come back
+--        what a limit admits within ahead_us is leased now, charged for its own instant, and starts then
 -- Output {msgpack of {again, wake_us (0: nothing known), revision, {{provider, attempt, fence, entered, deadline,
---        refused, flags, tries, bound, punctual 0/1}..}, ended, refused by limits of kind t, c, s, p, now_us}, then one
---        message (opaque bytes) per leased}; ended = {class \31 state \31 reason = how many ended so}
+--        refused, flags, tries, bound, punctual 0/1, start_us}..}, ended, refused by limits of kind t, c, s, p,
+--        now_us}, then one message (opaque bytes) per leased}; ended = {class \31 state \31 reason = how many ended so}
 --#include base limit lane wait outcome bell
 local refused_call = begin()
 if refused_call then return refused_call end
@@ -15,6 +16,8 @@ local route, most, request, process, span, offers, seed, looks, q =
   ask[1], ask[2], ask[3], ask[4], ask[5], ask[6], ask[7], ask[8], ask[9]
 local BEHIND_US = 50000 -- how much later than the one who looks first the others look
 local taken, heads, rooms = {}, {}, {}
+ahead = ask[10]
+local horizon = now + ahead
 local fence, stop, wake_at, again = nil, false, nil, false
 seed = seed % 2147483646 + 1
 local in_flight, refused_at, punctual = {}, {}, {}
@@ -24,7 +27,7 @@ local function reply(keys)
   for i, key in ipairs(keys) do
     local m = record(key)
     list[i] = { m[PROVIDER], m[ATTEMPT], m[FENCE], m[ENTERED], m[DEADLINE], refused_at[key] or 0, m[FLAGS], m[TRIES],
-      match(m[LANE], '([^|]*)$'), punctual[key] and 1 or 0,
+      match(m[LANE], '([^|]*)$'), punctual[key] and 1 or 0, m[LEASED],
     }
   end
   local revision = tonumber(call('HGET', K.conf, 'revision') or 0)
@@ -78,8 +81,8 @@ local function may_go(bound, name)
   return false
 end
 
--- A provider with room for this message, by weight; else nil and when a limit makes room (nil: no limit is what
---   refuses).
+-- A provider with room for this message, by weight, and from when on; else nil and when a limit makes room (nil: no
+-- limit is what refuses).
 local function choose(bound, cost, order)
   local able, total, at = {}, 0, nil
   for _, offer in ipairs(offers) do
@@ -87,9 +90,12 @@ local function choose(bound, cost, order)
       local scope = offer[4]
       local opens = #defined(scope) > 0 and admits_at(defined(scope), states(scope), cost) or now
       local first = front(scope)
-      if first and first < order then opens = max(opens, tonumber(call('ZSCORE', K.wake, scope) or 0), now + 1000) end
-      if opens <= now then
+      if first and first < order then
+        opens = max(opens, tonumber(call('ZSCORE', K.wake, scope) or 0), horizon + 1000)
+      end
+      if opens <= horizon then
         able[#able + 1] = offer
+        offer[5] = opens
         total = total + offer[2]
       else
         at = at and min(at, opens) or opens
@@ -101,9 +107,14 @@ local function choose(bound, cost, order)
   local point = seed / 2147483647 * total
   for _, offer in ipairs(able) do
     point = point - offer[2]
-    if point < 0 then return offer end
+    if point < 0 then return offer, offer[5] end
   end
-  return able[#able]
+  return able[#able], able[#able][5]
+end
+
+-- When to look again for what a limit admits at that instant.
+local function before(at)
+  return ahead > 0 and max(at - ahead, now + 1000) or at
 end
 
 -- The limits of a lane, as {scope, definitions, states}.
@@ -118,36 +129,37 @@ local function limits_of(p)
   return p.limits
 end
 
--- What can be done with a head: 'take' offer | 'wait' scope at | 'room' at.
+-- What can be done with a head: 'take' offer at | 'wait' scope at | 'room' at.
 local function try(p, m, first_refused)
   local order = rank_of(p.class) .. pad(first_refused > 0 and first_refused or now)
   local scope, at = nil, now
   for _, limit in ipairs(limits_of(p)) do
     local opens, first = admits_at(limit[2], limit[3], m[COST]), front(limit[1])
-    if first and first < order then opens = max(opens, tonumber(call('ZSCORE', K.wake, limit[1]) or 0), now + 1) end
+    if first and first < order then opens = max(opens, tonumber(call('ZSCORE', K.wake, limit[1]) or 0), horizon + 1) end
     if opens > at then
-      scope, at = limit[1], opens
+      at = opens
+      if opens > horizon then scope = limit[1] end
     end
   end
   if scope then return 'wait', scope, at end
   local offer, opens = choose(p.bound, m[COST], order)
-  if offer then return 'take', offer end
+  if offer then return 'take', offer, max(at, opens) end
   if p.bound ~= '' then return 'wait', 'p:' .. match(p.bound, '^[^,]+'), max(opens or 0, now + 50000) end
-  return 'room', nil, opens
+  return 'room', nil, opens and before(opens)
 end
 
-local function take(key, m, p, offer, first_refused)
+local function take(key, m, p, offer, at, first_refused)
   fence = fence or call('HINCRBY', K.meta, 'fence', 1)
   set_state(key, m, 'leased')
-  m[ATTEMPT], m[FENCE], m[PROVIDER], m[LEASED] = m[ATTEMPT] + 1, fence, offer[1], now
+  m[ATTEMPT], m[FENCE], m[PROVIDER], m[LEASED] = m[ATTEMPT] + 1, fence, offer[1], at
   refused_at[key] = first_refused
   for _, limit in ipairs(limits_of(p)) do
-    charge_states(limit[2], limit[3], m[COST])
+    charge_states(limit[2], limit[3], m[COST], at)
     limits_changed[limit[1]] = true
-    punctual[key] = punctual[key] or nearly_used(limit[2], limit[3])
+    punctual[key] = punctual[key] or nearly_used(limit[2], limit[3], at)
   end
-  charge(offer[4], m[COST])
-  punctual[key] = punctual[key] or nearly_used(defined(offer[4]), states(offer[4]))
+  charge(offer[4], m[COST], at)
+  punctual[key] = punctual[key] or nearly_used(defined(offer[4]), states(offer[4]), at)
   offer[3] = offer[3] - 1
   if rooms[p.class] then rooms[p.class] = rooms[p.class] - 1 end
   local share = 'c:' .. route .. '|' .. p.class
@@ -184,7 +196,7 @@ local function serve_lane(lane, L, budget)
     else
       verdict, offer, at = try(p, m, first_refused)
       if verdict ~= 'take' then break end
-      take(key, m, p, offer, first_refused)
+      take(key, m, p, offer, at, first_refused)
       gone[#gone + 1] = members[i]
       served = served + m[COST]
     end
@@ -283,7 +295,7 @@ while not stop and #taken < most and looks > 0 do
 end
 again = moved >= 100 or more or looks <= 0
 local next = call('ZRANGE', K.wake, 0, 0, 'WITHSCORES')
-limit_at = next[2] and tonumber(next[2]) or nil
+limit_at = next[2] and before(tonumber(next[2])) or nil
 for _, at in ipairs({ due_at or false, limit_at or false }) do
   if at then wake_at = wake_at and min(wake_at, at) or at end
 end

@@ -2,6 +2,7 @@
 -- A definition is {segments 0/1, N, P us, b, T us, paced 0/1}; a state {segments, P, N, b, T, TAT} when paced,
 -- {segments, P, N, since, 0, sum, cell, count, first, tail} when counted: cells of P/60, the newest kept apart.
 local definitions, limits, limits_changed = {}, {}, {}
+local ahead = 0 -- us: what a limit admits so soon may be charged now, for its own instant; only a lease has it
 local tenants = {}
 
 local function tenant_settings(tenant)
@@ -178,31 +179,32 @@ local function cell_of(state, def, cost, at)
   return cell_at(state[2], at + ceil(max(0, cost - def[2]) * def[3] / def[2]))
 end
 
-local function charge_states(defs, list, segments)
+-- Charges for the instant `at`, from now on.
+local function charge_states(defs, list, segments, at)
   for i, def in ipairs(defs) do
     local cost, state = def[1] == 1 and segments or 1, list[i]
     if def[6] == 1 then
-      state[6] = max(state[6], now) + cost * def[5]
+      state[6] = max(state[6], at) + cost * def[5]
     else
       roll(state)
-      if cost > def[2] then open_cell(state, cell_of(state, def, cost, now)) end
+      open_cell(state, cell_of(state, def, cost, at))
       state[6], state[8] = state[6] + cost, state[8] + cost
     end
   end
 end
 
-local function charge(scope, segments)
+local function charge(scope, segments, at)
   local defs = defined(scope)
   if #defs == 0 then return end
-  charge_states(defs, states(scope), segments)
+  charge_states(defs, states(scope), segments, at)
   limits_changed[scope] = true
 end
 
 -- Whether so much of a limit is used that what was charged last has to leave in time, lest a window is over.
-local function nearly_used(defs, list)
+local function nearly_used(defs, list, at)
   for i, def in ipairs(defs) do
     local state = list[i]
-    if def[6] == 1 and 2 * (state[6] - now) >= def[4] * def[5] then return true end
+    if def[6] == 1 and 2 * (state[6] - at) >= def[4] * def[5] then return true end
     if def[6] == 0 and 2 * state[6] >= def[2] then return true end
   end
   return false

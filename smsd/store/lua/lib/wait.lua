@@ -168,11 +168,11 @@ local function wake_scope(scope, most)
     if lane then
       what, cost = paused_by(parts(lane)), head_cost(lane, L)
       local at = what and now or admits_at(defs, trial, cost)
-      if at > now then
+      if at > now + ahead then
         call('ZADD', K.wake, int(at), scope)
         return woken
       end
-      if not what then charge_states(defs, trial, cost) end
+      if not what then charge_states(defs, trial, cost, at) end
     end
     call('ZREM', K.wait, member)
     call('HDEL', K.place, scope .. '\0' .. name)
@@ -194,7 +194,7 @@ end
 -- Returns whether more is due than `most` let through, and when the next limit wakes (nil: none waits).
 local function wake_limits(most)
   local woken = 0
-  for _, scope in ipairs(call('ZRANGEBYSCORE', K.wake, '-inf', int(now), 'LIMIT', 0, most)) do
+  for _, scope in ipairs(call('ZRANGEBYSCORE', K.wake, '-inf', int(now + ahead), 'LIMIT', 0, most)) do
     woken = woken + wake_scope(scope, max(1, most - woken))
   end
   local next = call('ZRANGE', K.wake, 0, 0, 'WITHSCORES')
