@@ -17,7 +17,6 @@ from smsd.core.health import UNUSABLE_US, Health, Ticket
 from smsd.provider import Answer, Provider, Unusable
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
-from smsd.store import keys
 from smsd.store.connect import AWAY
 from smsd.store.shard import ClockDiffers, Offer
 
@@ -170,8 +169,8 @@ class Providers:
         for shard in self._live.shards:
             until_us = (shard.now_us or time.time_ns() // 1000) + UNUSABLE_US
             try:
-                asked = shard.client.hexists(keys.key(shard.number, "pause"), f"p:{name}")
-                if not await asked:  # an operator's pause lasts longer than ours
-                    await shard.pause(f"p:{name}", until_us=until_us, reason=reason)
+                await shard.pause(
+                    f"p:{name}", until_us=until_us, reason=reason, over=False
+                )  # an operator's lasts longer
             except (*AWAY, ClockDiffers):
                 self._metrics.store_error("pause")  # each process finds out by itself

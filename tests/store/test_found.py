@@ -359,6 +359,18 @@ async def test_what_a_give_back_makes_room_for_leaves_at_once(world: World) -> N
     assert [m.message.id for m in await world.take()] == ["b"]
 
 
+async def test_what_was_found_belongs_to_one_message(world: World) -> None:
+    """Of two alike that were looked for at once, the second whose look-up brings the same id is looked at again."""
+    for name in ("a", "b"):
+        await world.send("acme", name)
+    one, two = await world.take()
+    await world.settle(unknown(one, world.now), unknown(two, world.now))
+    both = [Found(m.message.key, 0, "found", m.attempt, "main", "SM-1", ()) for m in (one, two)]
+    assert await world.settle(*both) == ["submitted", "unknown"]
+    assert [u.key for u in await world.shard.claim(10, SECOND)] == [two.message.key]
+    assert await world.settle(both[1]) == ["unknown"]
+
+
 async def test_a_pause_that_is_over_leaves_no_mark(world: World) -> None:
     """A provider's pause that ends by itself is tidied away, though no lane ever stood at it."""
     await world.shard.pause("p:main", until_us=world.now + SECOND)

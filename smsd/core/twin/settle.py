@@ -88,6 +88,8 @@ def _of_unknown(book: Book, r: Record, outcome: Leased | Looked) -> None:
     match outcome:
         case o.Accepted():
             _accepted(book, r, outcome)
+        case o.Found() if book.refs.get((outcome.provider, outcome.provider_id), (0, r.key))[1] != r.key:
+            book.unsure.set(r.key, book.now_us)  # it is another's, which was looked for at the same time
         case o.Found():
             _accepted(book, r, outcome)
             for status, reason, error_code, raw in outcome.receipts:

@@ -93,7 +93,11 @@ end
 
 local unknown = {}
 
+-- Of two alike that two processes looked for at once, both may have found the same one: the second looks again.
 function unknown.found(key, m, e)
+  local refs, name = pending_h[K.ref] or {}, e[5] .. '/' .. e[6]
+  local known = refs[name] or call('HGET', K.ref, name)
+  if known and match(known, '^%d+%.(.*)$') ~= key then return zset(K.unsure, key, now) end
   submit(key, m, e[4], e[5], e[6])
   apply_early(key, m, e[4], e[5], e[6])
   for _, r in ipairs(e[7]) do apply_receipt(key, m, { e[4], e[5], e[6], r[1], r[2], r[3], r[4] }) end
