@@ -55,8 +55,9 @@ def main() -> None:
     parser.add_argument("--tenants", type=int, default=1_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--in-flight", type=int, default=128)
+    parser.add_argument("--callbacks", type=int, default=64, help="receipts that the carrier has under way at a time")
     args = parser.parse_args()
-    with rig(CONFIG.replace("{in_flight}", str(args.in_flight))) as made:
+    with rig(CONFIG.replace("{in_flight}", str(args.in_flight)), connections=args.callbacks) as made:
         made.enqueue(entries(args.messages, args.tenants))
         made.start_daemon(args.workers)
         warm = args.messages // 10

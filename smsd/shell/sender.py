@@ -210,6 +210,7 @@ class _Loop:
         self.wake = asyncio.Event()
         self.wants_room = False  # a place that becomes free is worth another lease
         self._backlog = False  # the last lease was full, so there is more
+        self._punctual = True  # of the last lease some had to leave within the slack, so no more than can
         self._gathered = False
         self._sender, self._shard = sender, shard
         self._serial = itertools.count(1)
@@ -228,13 +229,14 @@ class _Loop:
         sender = self._sender
         self.wake.clear()
         choice = sender.providers.choice(self.route)
-        n = min(LEASE_MAX, sender.free(), choice.room, sender.can_start())
+        most = min(LEASE_MAX, sender.can_start()) if self._punctual else LEASE_MAX
+        n = min(most, sender.free(), choice.room)
         if n <= 0:
             self.wants_room = True
             wake_us = choice.wake_us
             await self._rest(IDLE_S if wake_us is None else wake_us / 1e6 - time.monotonic())
             return
-        if self._backlog and n < min(LEASE_MAX, choice.capacity // 4) and not self._gathered:
+        if self._backlog and n < min(most, choice.capacity // 4) and not self._gathered:
             self._gathered = True  # some more places, and the next lease is cheaper for the store
             await asyncio.sleep(GATHER_S)
             return
@@ -245,6 +247,7 @@ class _Loop:
         sender.start(self._shard, lease, choice, asked, asked_us, span_us)
         await asyncio.sleep(0)  # they start before anything more is charged
         self._backlog = len(lease.messages) >= n
+        self._punctual = any(leased.punctual for leased in lease.messages)
         if lease.again or self._backlog:
             return
         wait_s = IDLE_S if lease.wake_us == 0 else (lease.wake_us - wall_us(self._shard)) / 1e6
