@@ -121,7 +121,7 @@ class Paced(msgspec.Struct, frozen=True):
 
     def nearly_used(self, now_us: int, at_us: int = 0) -> bool:
         """Whether what was charged last, for `at_us`, has to leave in time, lest a window is over."""
-        return 2 * (self.tat_us - max(now_us, at_us)) >= self.limit.burst * self._spacing_us
+        return 4 * (self.tat_us - max(now_us, at_us)) >= self.limit.burst * self._spacing_us
 
     def changed(self, limit: Limit, slack_us: int, now_us: int) -> "Paced":
         """The state under a new N, burst or slack of the same period: nothing slips through, a raise helps at once."""
@@ -178,7 +178,7 @@ class Counted(msgspec.Struct, frozen=True):
 
     def nearly_used(self, now_us: int, at_us: int = 0) -> bool:
         """Whether what was charged last has to leave in time, lest a window is over."""
-        return 2 * sum(charged for number, charged in self.parts if self._leaves_us(number) > now_us) >= self.limit.n
+        return 4 * sum(charged for number, charged in self.parts if self._leaves_us(number) > now_us) >= self.limit.n
 
     def changed(self, limit: Limit, slack_us: int, now_us: int) -> "Counted":
         """The state under a new N or slack of the same period: what was counted stays counted."""

@@ -54,7 +54,7 @@ class Sender:
         self.attempts: set[asyncio.Task[None]] = set()
         self._loops: dict[tuple[int, str], _Loop] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.hurried: set[str] = set()  # messages given back once, for they would have left late
+        self.hurried: Counter[str] = Counter()  # messages, how often given back because they would have left late
         self._behind: set[str] = set()  # routes that another process was woken for
         self._ended = asyncio.Event()
         self._failure: BaseException | None = None

@@ -19,6 +19,7 @@ from smsd.shell.transport import Answered, Lost, NotStarted
 if TYPE_CHECKING:
     from smsd.shell.sender import Sender
 
+GIVE_BACKS = 3  # of a message that would leave late; then it does, for else a slow machine would send nothing
 HURRIED_MAX = 10_000
 LEASE_LEAST = 4  # of one lease, whatever it takes to start them
 
@@ -96,8 +97,8 @@ class Flight:
             while (left_s := round_.answered + ahead_s - time.monotonic()) > 0:  # noqa: ASYNC110 - a timer may be early
                 await asyncio.sleep(max(left_s, 0.001))
         start_by = round_.asked + min(round_.start_by_s, left_us / 1_000_000)
-        hurried = leased.punctual and message.key not in sender.hurried
-        if hurried:  # rather given back, and leased again, than late; once, for else a slow machine would send nothing
+        hurried = leased.punctual and sender.hurried[message.key] < GIVE_BACKS
+        if hurried:  # rather given back, and leased again, than late
             start_by = min(start_by, round_.charged + ahead_s + round_.slack_s)
         sent = await sender.transport.submit(seat.name, request, timeout_s=seat.settings.timeout_s, start_by=start_by)
         match sent:
@@ -109,7 +110,7 @@ class Flight:
                 if sent.unreachable:
                     sender.providers.unreachable(seat, self._ticket, sent.detail, _now_us())
                 elif hurried:
-                    sender.hurried.add(message.key)
+                    sender.hurried[message.key] += 1
                     if len(sender.hurried) > HURRIED_MAX:  # others may have sent what is in there
                         sender.hurried.clear()
                 self._settle(back(leased), "not_started")
@@ -142,7 +143,7 @@ class Flight:
             sender.started(self._place, started - round_.answered)
         if started - round_.charged - ahead_s > round_.slack_s:
             sender.metrics.late_start(seat.name)
-        sender.hurried.discard(leased.message.key)
+        sender.hurried.pop(leased.message.key, None)
         queue_us = round_.asked_us + int((started - round_.asked) * 1e6) - leased.entered_us
         self._settle(decided, HEARD[type(answer)], max(1, queue_us), int((now - started) * 1e6))
 

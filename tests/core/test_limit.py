@@ -271,11 +271,11 @@ def test_a_paced_charge_is_given_back_only_where_it_stands_alone():
     assert twice.refund(now_us + 10, 1) == twice
 
 
-USED = [("10/s", 1, True), ("9/s burst 4", 1, False), ("9/s burst 4", 2, True), ("4/h", 1, False), ("4/h", 2, True)]
+USED = [("10/s", 1, True), ("9/s burst 8", 1, False), ("9/s burst 8", 2, True), ("8/h", 1, False), ("8/h", 2, True)]
 
 
 @pytest.mark.parametrize(("text", "charges", "told"), USED)
-def test_a_limit_of_which_half_is_used_is_nearly_used(text: str, charges: int, told: bool):
+def test_a_limit_of_which_a_quarter_is_used_is_nearly_used(text: str, charges: int, told: bool):
     """From then on what is charged has to leave in time; after a rest it is not so any more."""
     now_us = 1_800_000_000 * SECOND
     state = idle(parse(text), SLACK)

@@ -200,12 +200,12 @@ local function charge(scope, segments, at)
   limits_changed[scope] = true
 end
 
--- Whether so much of a limit is used that what was charged last has to leave in time, lest a window is over.
+-- Whether a quarter of a limit is used: what was charged last then has to leave in time, lest a window is over.
 local function nearly_used(defs, list, at)
   for i, def in ipairs(defs) do
     local state = list[i]
-    if def[6] == 1 and 2 * (state[6] - at) >= def[4] * def[5] then return true end
-    if def[6] == 0 and 2 * state[6] >= def[2] then return true end
+    if def[6] == 1 and 4 * (state[6] - at) >= def[4] * def[5] then return true end
+    if def[6] == 0 and 4 * state[6] >= def[2] then return true end
   end
   return false
 end
