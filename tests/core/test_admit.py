@@ -401,8 +401,9 @@ def test_alphabets(fields: dict[str, str]) -> None:
     ],
 )
 def test_just_taken(fields: dict[str, str]) -> None:
-    """The longest text, the largest meta and control characters are taken."""
-    sent(fields)
+    """The longest text, the largest meta and control characters are taken, as they came."""
+    message = sent(fields).message
+    assert (message.body, message.meta) == (fields["body"], fields.get("meta", ""))
 
 
 def test_unknown_tenant() -> None:

@@ -62,6 +62,10 @@ class Hung:
         )
         self._task = asyncio.create_task(self._bell.run())
 
+    @property
+    def running(self) -> bool:
+        return not self._task.done()
+
     async def stop(self) -> None:
         """Return when it has ended."""
         self._bell.stop()
@@ -170,3 +174,4 @@ async def test_it_stops_also_when_its_clients_were_closed_first(store: Store, he
     await heard.next(3)
     await store.aclose()
     await hung.stop()
+    assert not hung.running

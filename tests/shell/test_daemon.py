@@ -298,33 +298,31 @@ def test_workers_end_with_a_killed_parent(
         assert len(daemon.heard("ended", 2)) == 2
 
 
-def test_a_worker_tells_its_parent_when_it_serves(tmp_path: Path, store_url: str, carrier: CarrierProcess) -> None:
-    """One of several workers says so through its standard input, once, and ends when that closes."""
+@contextlib.contextmanager
+def alone(tmp_path: Path, path: Path) -> Iterator[socket.socket]:
+    """A worker as its parent starts it, of whom this is the end of its standard input. It has to end well."""
     ours, theirs = socket.socketpair()
-    path = write(tmp_path, store=store_url, carrier=carrier.url)
     with ours, theirs, (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen(
             [sys.executable, "-m", "smsd.shell.daemon", str(path)], stdin=theirs.fileno(), stderr=log
         )
         theirs.close()
         ours.settimeout(30)
+        yield ours
+    assert worker.wait(30) == 0
+
+
+def test_a_worker_tells_its_parent_when_it_serves(tmp_path: Path, store_url: str, carrier: CarrierProcess) -> None:
+    """One of several workers says so through its standard input, once, and ends when that closes."""
+    with alone(tmp_path, write(tmp_path, store=store_url, carrier=carrier.url)) as ours:
         assert ours.recv(64) == b"ready\n"
         ours.shutdown(socket.SHUT_WR)
         assert ours.recv(64) == b""
-    assert worker.wait(30) == 0
 
 
 def test_a_worker_ends_with_a_parent_that_never_listened(
     tmp_path: Path, store_url: str, carrier: CarrierProcess
 ) -> None:
     """A parent that was killed before it had read anything of its worker is gone all the same."""
-    ours, theirs = socket.socketpair()
-    path = write(tmp_path, store=store_url, carrier=carrier.url)
-    with ours, theirs, (tmp_path / "log").open("wb") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "smsd.shell.daemon", str(path)], stdin=theirs.fileno(), stderr=log
-        )
-        theirs.close()
-        ours.settimeout(30)
+    with alone(tmp_path, write(tmp_path, store=store_url, carrier=carrier.url)) as ours:
         assert ours.recv(1, socket.MSG_PEEK) == b"r"  # it stays unread
-    assert worker.wait(30) == 0

@@ -570,6 +570,7 @@ async def test_dead_consumers_are_forgotten(make: Make, store_url: str, impatien
             n += 1
             await station.write(id=f"m{n}")
             await station.events(1)
+    assert await _consumers(station.client) == {"me"}
 
 
 async def test_it_stops_within_a_second_and_leaves_no_consumer(make: Make, store_url: str) -> None:

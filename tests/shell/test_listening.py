@@ -26,8 +26,9 @@ def test_workers_share_a_reserved_port() -> None:
         with bind(where, "http", shared=True) as first, bind(where, "http", shared=True) as second:
             first.listen()
             second.listen()
-            with socket.create_connection((where.host, where.port), timeout=5):
-                pass
+            assert bound_at(first) == bound_at(second) == where
+            with socket.create_connection((where.host, where.port), timeout=5) as client:
+                assert client.getpeername()[1] == where.port
 
 
 def test_a_port_of_somebody_else_is_told() -> None:

@@ -208,7 +208,7 @@ async def test_all_that_fits_starts_at_once(post: Post, gateway: Gateway) -> Non
     gateway.reply = when_all_are_there
     await post.open(max_in_flight=20)
     await post.put_in(*(f"m{n}" for n in range(20)))
-    await post.settled(20, state="submitted")
+    assert len(await post.settled(20, state="submitted")) == 20
 
 
 async def test_a_key_goes_along_where_the_provider_honours_one(post: Post, gateway: Gateway) -> None:
@@ -552,7 +552,9 @@ async def test_a_skewed_clock_stops_leasing_and_says_so(post: Post) -> None:
     await post.open()
     post.shard.now_us, post.shard.clock_step_us = 0, 1  # they are always more than a microsecond apart
     post.sender.nudge()
-    await post.lines.until("lease_failed", route="default")
+    [line] = await post.lines.until("lease_failed", route="default")
+    assert "CLOCK" in line["error"]
+    assert await post.leases() == 0
 
 
 # ---- The end ---------------------------------------------------------------------------------------------------------

@@ -289,6 +289,26 @@ async def test_a_message_whose_leases_end_unsettled_again_and_again_goes_no_more
     assert b"See you at ten." in told[b"message"]
 
 
+async def test_what_may_have_left_and_kills_whoever_takes_it_up_is_held_and_kept_once(world: World) -> None:
+    """Where nobody can say whether it left, it is not sent again; a settle told twice leaves one entry in dead."""
+    await world.send("acme", "a1")
+    [leased] = await world.take()
+    for _ in range(2):
+        world.pass_time(20 * SECOND)
+        await world.sweep()
+        assert await world.settle(clear(leased)) == ["queued"]
+        [leased] = await world.take()
+    world.pass_time(20 * SECOND)
+    await world.sweep()
+    for _ in range(2):
+        assert await world.settle(resend(leased)) == ["unknown"]
+    [(_, told)] = await ask(world.client, "XRANGE", keys.key(0, "dead"), "-", "+")
+    assert told[b"detail"].endswith(b"an attempt may have left")
+    world.pass_time(49 * HOUR)
+    await world.sweep()
+    assert await world.states("acme/a1") == [*["queued", "unknown"] * 3, "unconfirmed"]
+
+
 async def test_a_settled_lease_ends_the_count_of_unsettled_ones(world: World) -> None:
     """Only leases in a row count: a process that dies now and then under a busy message is no fault of the message."""
     await world.send("acme", "a1")

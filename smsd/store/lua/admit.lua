@@ -23,8 +23,8 @@ local function acknowledge(entry_id)
 end
 
 local function reject(event, from, to)
-  call('XADD', K.events, '*', 'at', int(floor(now / 1000)), unpack(event))
-  call('XADD', K.dead, '*', 'at', int(floor(now / 1000)), unpack(ARGV, from, to))
+  call('XADD', K.events, '*', 'at', now_ms, unpack(event))
+  call('XADD', K.dead, '*', 'at', now_ms, unpack(ARGV, from, to))
   return 'rejected'
 end
 

@@ -48,7 +48,8 @@ local UNSETTLED_MAX = 3
 local function bury(key, m)
   local tenant, id = match(key, '^([^/]*)/(.*)$')
   local detail = 'its lease ended unsettled ' .. m[UNSETTLED] .. ' times in a row'
-  call('XADD', K.dead, '*', 'at', int(floor(now / 1000)), 'reason', 'internal', 'detail', detail, 'tenant', tenant,
+  if has(m, MAYBE) then detail = detail .. '; an attempt may have left' end
+  call('XADD', K.dead, '*', 'at', now_ms, 'reason', 'internal', 'detail', detail, 'tenant', tenant,
     'class', m[CLASS], 'id', id, 'message', call('HGET', K.body, key) or '')
 end
 
@@ -127,7 +128,7 @@ end
 -- Under the provider's own key (which binds it) the second request is the first one told again: no doubt to be flagged.
 function unknown.resend(key, m, e)
   if (m[UNSETTLED] or 0) >= UNSETTLED_MAX then
-    bury(key, m)
+    if call('ZSCORE', K.unsure, key) then bury(key, m) end -- else it is held already, and this is a repeat
     return hold(key, m)
   end
   if e[6] == '' then mark(m, DOUBLE) end

@@ -6,6 +6,7 @@ local fmt, match, sub = string.format, string.match, string.sub
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 
 local now = 0 -- µs, the shard's clock
+local now_ms -- the same in ms, as text
 local keep -- {record_us, bodies_end, slack_us}: retention and the pacing's slack
 local records, changed = {}, {} -- key -> record; keys to write
 local backlog = {}
@@ -47,6 +48,7 @@ local function begin()
     now = server
   end
   now = max(now, tonumber(call('HGET', K.meta, 'hwm') or 0))
+  now_ms = int(now / 1000)
   keep = call('HGET', K.conf, 'keep')
   keep = keep and unpack_msg(keep) or { 259200000000, 1, 20000 }
 end
@@ -133,12 +135,9 @@ local function new_record(class, route, lane, deadline, arrival, cost, print, ec
   }
 end
 
-local now_ms -- as text
-
 local function emit(key, m, state, extra)
   local seq = m[SEQ] + 1
   m[SEQ] = seq
-  now_ms = now_ms or int(now / 1000)
   local tenant, id = match(key, '^([^/]*)/(.*)$')
   local event = {
     'v', 1, 'event_id', key .. '/' .. seq, 'id', id, 'tenant', tenant, 'class', m[CLASS], 'seq', seq,

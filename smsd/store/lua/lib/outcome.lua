@@ -65,7 +65,7 @@ end
 local function note(key, m, receipt)
   local line = table.concat({ '\treceipt', 'status', receipt[4], 'attempt', receipt[1], 'raw', receipt[7] }, '\t')
   if string.find(m[HIST] .. '\n', line .. '\n', 1, true) then return 'repeated' end
-  m[HIST] = (m[HIST] == '' and '' or m[HIST] .. '\n') .. int(floor(now / 1000)) .. line
+  m[HIST] = (m[HIST] == '' and '' or m[HIST] .. '\n') .. now_ms .. line
   changed[key] = true
   return nil
 end

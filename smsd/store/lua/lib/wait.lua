@@ -144,8 +144,7 @@ end
 
 -- Wakes from the front of one limit what it can admit now, whether or not those woken before have used it: a wake is a
 -- chance, no reservation. The woken lane is at least as old as its flow's place; what else of the flow waits goes to
--- the end, so
--- that flows take turns at a limit. Returns how many it woke.
+-- the end, so that flows take turns at a limit. Returns how many it woke.
 local function wake_scope(scope, most)
   local defs, woken = defined(scope), 0
   local trial = copy_states(states(scope))
