@@ -8,7 +8,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from bench.ports import free_port
 from smsd.store import keys
 from smsd.store.embedded import Embedded, Fsync
 from smsd.testing.carrier import CarrierProcess
@@ -53,14 +53,14 @@ class Rig:
     def __init__(self, folder: Path, fsync: Fsync, carrier: CarrierProcess, config: str) -> None:
         self.folder, self.carrier = folder, carrier
         self._fsync: Fsync = fsync
-        self._store = Embedded(folder / "store", "127.0.0.1:0", fsync=fsync)
+        self._store = Embedded(folder / "store", f"127.0.0.1:{free_port()}", fsync=fsync)
         self.store_url = self._store.start()
         # No call is repeated by itself: who enqueues while the store is killed decides what to write again.
         self.redis = Redis.from_url(self.store_url, retry=Retry(NoBackoff(), 0), socket_timeout=STORE_ANSWERS_S)
         self.daemon: subprocess.Popen[bytes] | None = None
-        self.http = f"127.0.0.1:{_free_port()}"
+        self.http = f"127.0.0.1:{free_port()}"
         self.path = folder / "smsd.toml"
-        head = HEAD.format(store=self.store_url, http=self.http, webhooks=f"127.0.0.1:{_free_port()}")
+        head = HEAD.format(store=self.store_url, http=self.http, webhooks=f"127.0.0.1:{free_port()}")
         self.path.write_text(head + config.format(carrier=carrier.url))
 
     def close(self) -> None:
@@ -272,9 +272,3 @@ def _ended_by_sigterm() -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -4,10 +4,10 @@ Never asks for a port that is not free at that moment.
 """
 
 import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.ports import free_port
 from smsd.config import Config, load
 
 BASE = """\
@@ -78,6 +78,4 @@ def config(folder: Path, *, env: Mapping[str, str] = os.environ, extra: str = ""
 
 def free_address() -> str:
     """A loopback address that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"

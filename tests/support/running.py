@@ -63,7 +63,12 @@ class Daemon:
         return found
 
     def ready(self, workers: int = 1) -> "Daemon":
-        self.heard("ready", workers)
+        """Itself, once it serves; one that does not is ended, for nobody has entered it yet."""
+        try:
+            self.heard("ready", workers)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def gone(self) -> None:

