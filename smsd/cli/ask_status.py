@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from smsd.cli.reach import Reached, reach
-from smsd.shell.live import content_hash, published
+from smsd.control.revision import content_hash, published
 from smsd.store import keys
 
 ALIVE_MS = 15_000  # a worker reads its inboxes every two seconds

@@ -53,7 +53,7 @@ def reload(*, config: ConfigPath = CONFIG, json: Json = False) -> Code:
 
 async def _reload(config: ConfigPath, json: bool) -> Code:
     from smsd.cli.reach import reach
-    from smsd.shell.live import content_hash, publish, published
+    from smsd.control.revision import content_hash, publish, published
 
     async with reach(config, secrets=True) as store:
         before = await published(store.shards[0])

@@ -7,22 +7,14 @@ store does, and a file that was superseded follows it (design.md §4).
 import os
 import secrets
 import socket
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, cast
 from zlib import crc32
 
-import msgspec
-
-from smsd.config import Config, compiled, follow, shared
+from smsd.config import Config, follow
+from smsd.control.revision import Published, content_hash, for_scripts, publish, published, remember, seen
 from smsd.store import keys
 from smsd.store.shard import Shard
-
-COMPILED = 1
-"""Raised when what the scripts read changes its form, so that a new release publishes the same file again."""
-
-HASHES_KEPT = 64
-_SEEN = "config:"  # field of keys.META: config:<hash> -> when it was published, in ms
 
 
 class Live:
@@ -57,50 +49,12 @@ class Live:
             told()
 
 
-class Published(msgspec.Struct, frozen=True):
-    """The config in force in a shard. Revision 0: none was ever published."""
-
-    revision: int
-    hash: str = ""
-    source: bytes = b""
-
-
 Step = Literal["kept", "published", "followed", "superseded"]
 
 
 def name_process() -> str:
     """`host-pid-nonce`: names this process to the store, and no other one ever again."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-
-
-def content_hash(config: Config) -> str:
-    """Of what would be published: the shared part, and the form in which it is compiled."""
-    return f"{config.revision_hash}.{COMPILED}"
-
-
-def for_scripts(config: Config) -> dict[str, object]:
-    """All that the scripts read of a config: `compiled`, the classes' receipt timeouts, how long what is kept."""
-    rows = cast("list[list[object]]", compiled(config)["classes"])
-    classes = [[*row[:3], config.classes[str(row[0])].receipt_timeout_us] for row in rows]
-    kept = config.retention
-    keep = [kept.messages_us, int(kept.bodies_us == 0), config.dispatch.slack_ms * 1000]
-    return {**compiled(config), "classes": classes, "keep": keep}
-
-
-async def published(shard: Shard) -> Published:
-    """What is in force in a shard."""
-    key = keys.key(shard.number, "conf")
-    asked = shard.client.hmget(key, ["revision", "hash", "source"])
-    revision, hash_, source = await cast("Awaitable[list[bytes | None]]", asked)
-    return Published(int(revision), (hash_ or b"").decode(), source or b"") if revision else Published(0)
-
-
-async def publish(config: Config, shards: Sequence[Shard]) -> int:
-    """Puts a config in force in every shard, and remembers that it was. Returns the first shard's revision."""
-    hash_, source, scripts = content_hash(config), shared(config), for_scripts(config)
-    revisions = [await shard.publish(hash_, source, scripts) for shard in shards]
-    await _remember(shards[0], hash_)
-    return revisions[0]
 
 
 async def agree(live: Live) -> Step:
@@ -110,11 +64,11 @@ async def agree(live: Live) -> Step:
     """
     mine, there = content_hash(live.config), await published(live.shards[0])
     if there.hash == mine:
-        await _remember(live.shards[0], mine)
+        await remember(live.shards[0], mine)
         await _repair(live, there)
         live.swap(live.config, there.revision)
         return "kept"
-    if there.revision and await _seen(live.shards[0], mine):
+    if there.revision and await seen(live.shards[0], mine):
         _take(live, there)
         await _repair(live, there)
         return "superseded"
@@ -164,17 +118,3 @@ async def _repair(live: Live, there: Published) -> None:
     for shard in live.shards[1:]:
         if (await published(shard)).hash != there.hash:
             await shard.publish(there.hash, there.source, for_scripts(live.config))
-
-
-async def _seen(shard: Shard, hash_: str) -> bool:
-    return bool(await shard.client.hexists(keys.META, _SEEN + hash_))
-
-
-async def _remember(shard: Shard, hash_: str) -> None:
-    """Keeps the hashes that were in force, the oldest going first."""
-    client = shard.client
-    await client.hset(keys.META, _SEEN + hash_, str(int(time.time() * 1000)))
-    known = await cast("Awaitable[dict[bytes, bytes]]", client.hgetall(keys.META))
-    old = sorted((int(at), name) for name, at in known.items() if name.startswith(_SEEN.encode()))[:-HASHES_KEPT]
-    if old:
-        await client.hdel(keys.META, *[name.decode() for _, name in old])

@@ -17,10 +17,11 @@ import pytest
 from redis.asyncio import Redis
 
 from smsd.config import Config
+from smsd.control.revision import publish
 from smsd.core.fields import ENTRY_MAX_BYTES
 from smsd.shell import intake as module
 from smsd.shell.intake import FIELDS_KEPT, Intake, too_much
-from smsd.shell.live import Live, publish
+from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.store import inbox, keys
 from smsd.store.connect import Store, connect
@@ -381,7 +382,8 @@ KILLED = """
 import asyncio, sys
 from smsd.config import load
 from smsd.shell.intake import Intake
-from smsd.shell.live import Live, publish
+from smsd.control.revision import publish
+from smsd.shell.live import Live
 from smsd.shell.log import setup
 from smsd.shell.metrics import Metrics
 from smsd.store.connect import connect

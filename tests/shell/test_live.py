@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from smsd.config import Config, ConfigErrors
+from smsd.config import Config, ConfigErrors, shared
+from smsd.control import revision
 from smsd.shell import live as lives
 from smsd.shell.live import Live
 from smsd.store import keys
@@ -96,7 +97,7 @@ async def test_a_newer_revision_is_followed_with_this_hosts_own_sections(redis: 
     told: list[int] = []
     live.on_swap(lambda: told.append(live.revision))
     assert await lives.catch_up(live) == "kept"
-    await lives.publish(config(tmp_path, limit="9/s", public_url="https://two.example.com"), live.shards)
+    await revision.publish(config(tmp_path, limit="9/s", public_url="https://two.example.com"), live.shards)
     assert await lives.catch_up(live) == "followed"
     assert live.config.tenant_defaults.limits[0].n == 9
     assert live.config.webhooks.public_url == "https://one.example.com"
@@ -110,7 +111,7 @@ async def test_a_config_that_cannot_be_used_here_changes_nothing(redis: Redis, t
     await lives.agree(live)
     named = '[providers.spare]\ntype = "twilio"\naccount_sid = "env:SID"\nauth_token = "env:TOKEN"\n'
     there = {"SID": "AC" + "0" * 32, "TOKEN": "secret"}
-    await lives.publish(config(tmp_path, env=there, extra=named), live.shards)
+    await revision.publish(config(tmp_path, env=there, extra=named), live.shards)
     before = live.config
     with pytest.raises(ConfigErrors, match="SID"):
         await lives.catch_up(live)
@@ -135,17 +136,17 @@ async def test_a_shard_that_was_left_behind_is_repaired(redis: Redis, tmp_path: 
     live = made(redis, config(tmp_path, limit="5/s"), shards=2)
     await lives.agree(live)
     newer = config(tmp_path, limit="9/s")
-    await live.shards[0].publish(lives.content_hash(newer), lives.shared(newer), lives.for_scripts(newer))
+    await live.shards[0].publish(revision.content_hash(newer), shared(newer), revision.for_scripts(newer))
     await lives.catch_up(live)
     assert (await in_force(redis, 1))[b"hash"] == (await in_force(redis, 0))[b"hash"]
 
 
 async def test_only_the_last_hashes_are_remembered(redis: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory of what was published is bounded; the oldest goes first."""
-    monkeypatch.setattr(lives, "HASHES_KEPT", 2)
+    monkeypatch.setattr(revision, "HASHES_KEPT", 2)
     live = made(redis, config(tmp_path, limit="1/s"))
     for limit in ("1/s", "2/s", "3/s", "4/s"):
         await lives.reload(live, config(tmp_path, limit=limit))
     known = [name for name in await redis.hkeys(keys.META) if name.startswith(b"config:")]
     assert len(known) == 2
-    assert f"config:{lives.content_hash(live.config)}".encode() in known
+    assert f"config:{revision.content_hash(live.config)}".encode() in known

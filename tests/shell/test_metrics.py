@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
+from smsd.control.revision import publish
 from smsd.message import Message, Send
 from smsd.shell import metrics_store as module
-from smsd.shell.live import Live, publish
+from smsd.shell.live import Live
 from smsd.shell.metrics import COUNTERS, HISTOGRAMS, Metrics, release
 from smsd.shell.metrics_store import StoreGauges
 from smsd.store import keys

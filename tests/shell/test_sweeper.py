@@ -13,10 +13,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from smsd.config import Config
+from smsd.control.revision import publish
 from smsd.message import Message, Send
 from smsd.shell import log as logs
 from smsd.shell import sweeper as sweepers
-from smsd.shell.live import Live, agree, publish
+from smsd.shell.live import Live, agree
 from smsd.shell.sweeper import Sweeper
 from smsd.store import keys
 from smsd.store.shard import Offer, Shard

@@ -15,12 +15,13 @@ import pytest
 from twilio.request_validator import RequestValidator
 from yarl import URL
 
+from smsd.control.revision import publish
 from smsd.core.outcome import Accepted
 from smsd.message import Message, Send
 from smsd.shell import server as serving
 from smsd.shell import webhooks_store as storing
 from smsd.shell.listening import address, bind, bound_at
-from smsd.shell.live import Live, publish
+from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.shell.server import BODY_MAX, Server
 from smsd.shell.webhooks import RETRY_AFTER_S, Called, Texted, Webhooks, read_path

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from smsd.control.revision import publish
 from smsd.shell import webhooks_store as module
-from smsd.shell.live import publish
 from smsd.shell.metrics import Metrics
 from smsd.shell.webhooks_store import Awaited, Away, Batch, Offer, write_text
 from smsd.store.connect import connect

@@ -20,7 +20,8 @@ CONTRACT = ("smsd.message", "smsd.provider")
 LEAVES = ("smsd.text", "smsd.number", "smsd.secret")
 CONFIG_READS = ("smsd.core.limit", "smsd.core.admit")  # the grammar of limits; the rules that admission asks for
 STORE = (*LEAVES, "smsd.config", "smsd.core", "smsd.store")
-SHELL = (*STORE, "smsd.shell")
+CONTROL = (*STORE, "smsd.control")
+SHELL = (*CONTROL, "smsd.shell")
 TOP = ("smsd.cli", "smsd.demo", "smsd.client", "smsd.__main__")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "smsd.message": (),
@@ -31,6 +32,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "smsd.config": (*CONTRACT, *LEAVES, *CONFIG_READS),
     "smsd.core": (*CONTRACT, "smsd.text", "smsd.number"),
     "smsd.store": (*CONTRACT, *STORE),
+    "smsd.control": (*CONTRACT, *CONTROL),
     "smsd.testing": (*CONTRACT, *STORE),
     "smsd.shell": (*CONTRACT, *SHELL),
     "smsd.client": (*CONTRACT, *STORE),

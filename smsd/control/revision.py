@@ -1,0 +1,73 @@
+"""Which config is in force, by revision: what is published for all hosts, and what was.
+
+Never decides whether a file may be published; a process that runs follows what it finds here (shell/live.py).
+"""
+
+import time
+from collections.abc import Awaitable, Sequence
+from typing import cast
+
+import msgspec
+
+from smsd.config import Config, compiled, shared
+from smsd.store import keys
+from smsd.store.shard import Shard
+
+COMPILED = 1
+"""Raised when what the scripts read changes its form, so that a new release publishes the same file again."""
+
+HASHES_KEPT = 64
+_SEEN = "config:"  # field of keys.META: config:<hash> -> when it was published, in ms
+
+
+class Published(msgspec.Struct, frozen=True):
+    """The config in force in a shard. Revision 0: none was ever published."""
+
+    revision: int
+    hash: str = ""
+    source: bytes = b""
+
+
+def content_hash(config: Config) -> str:
+    """Of what would be published: the shared part, and the form in which it is compiled."""
+    return f"{config.revision_hash}.{COMPILED}"
+
+
+def for_scripts(config: Config) -> dict[str, object]:
+    """All that the scripts read of a config: `compiled`, the classes' receipt timeouts, how long what is kept."""
+    rows = cast("list[list[object]]", compiled(config)["classes"])
+    classes = [[*row[:3], config.classes[str(row[0])].receipt_timeout_us] for row in rows]
+    kept = config.retention
+    keep = [kept.messages_us, int(kept.bodies_us == 0), config.dispatch.slack_ms * 1000]
+    return {**compiled(config), "classes": classes, "keep": keep}
+
+
+async def published(shard: Shard) -> Published:
+    """What is in force in a shard."""
+    key = keys.key(shard.number, "conf")
+    asked = shard.client.hmget(key, ["revision", "hash", "source"])
+    revision, hash_, source = await cast("Awaitable[list[bytes | None]]", asked)
+    return Published(int(revision), (hash_ or b"").decode(), source or b"") if revision else Published(0)
+
+
+async def publish(config: Config, shards: Sequence[Shard]) -> int:
+    """Puts a config in force in every shard, and remembers that it was. Returns the first shard's revision."""
+    hash_, source, scripts = content_hash(config), shared(config), for_scripts(config)
+    revisions = [await shard.publish(hash_, source, scripts) for shard in shards]
+    await remember(shards[0], hash_)
+    return revisions[0]
+
+
+async def seen(shard: Shard, hash_: str) -> bool:
+    """Whether a config of that hash was ever in force here."""
+    return bool(await shard.client.hexists(keys.META, _SEEN + hash_))
+
+
+async def remember(shard: Shard, hash_: str) -> None:
+    """Keeps the hashes that were in force, the oldest going first."""
+    client = shard.client
+    await client.hset(keys.META, _SEEN + hash_, str(int(time.time() * 1000)))
+    known = await cast("Awaitable[dict[bytes, bytes]]", client.hgetall(keys.META))
+    old = sorted((int(at), name) for name, at in known.items() if name.startswith(_SEEN.encode()))[:-HASHES_KEPT]
+    if old:
+        await client.hdel(keys.META, *[name.decode() for _, name in old])

@@ -1,0 +1,30 @@
+"""What is published for all hosts: a revision, its hash, and which hashes were in force before."""
+
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from smsd.control import revision
+from smsd.store.shard import Shard
+from tests.support.config import config
+
+
+async def test_a_store_without_a_config_has_revision_0(redis: Redis) -> None:
+    """Before anybody has published, there is nothing to follow."""
+    assert await revision.published(Shard(redis)) == revision.Published(0)
+
+
+async def test_what_is_published_is_found_and_remembered(redis: Redis, tmp_path: Path) -> None:
+    """Every shard has the same hash and source, and the hash is known for good."""
+    shards, mine = [Shard(redis, number) for number in range(2)], config(tmp_path)
+    assert await revision.publish(mine, shards) == 1
+    assert {(await revision.published(shard)).hash for shard in shards} == {revision.content_hash(mine)}
+    assert await revision.seen(shards[0], revision.content_hash(mine))
+    assert not await revision.seen(shards[0], "another")
+
+
+async def test_publishing_what_is_in_force_makes_no_revision(redis: Redis, tmp_path: Path) -> None:
+    """The same content twice is one revision; other content is the next."""
+    shards, mine = [Shard(redis)], config(tmp_path)
+    assert [await revision.publish(mine, shards) for _ in range(2)] == [1, 1]
+    assert await revision.publish(config(tmp_path, limit="9/s"), shards) == 2
