@@ -18,6 +18,7 @@ from smsd.provider import Answer, Provider, Unusable
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.store.connect import AWAY
+from smsd.store.holds import pause
 from smsd.store.shard import ClockDiffers, Offer
 
 SPARE_US = 60_000_000  # beyond its timeout: a message with less is too pressed to probe a dead provider with
@@ -169,8 +170,7 @@ class Providers:
         for shard in self._live.shards:
             until_us = (shard.now_us or time.time_ns() // 1000) + UNUSABLE_US
             try:
-                await shard.pause(
-                    f"p:{name}", until_us=until_us, reason=reason, over=False
-                )  # an operator's lasts longer
+                # Where an operator has paused it, that holds.
+                await pause(shard, f"p:{name}", until_us=until_us, reason=reason, by=self._live.process, over=False)
             except (*AWAY, ClockDiffers):
                 self._metrics.store_error("pause")  # each process finds out by itself

@@ -45,6 +45,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     hist: str
     tries: int
     unsettled: int = 0  # leases in a row that ended with nobody's word
+    who: str = ""  # the recipient, hashed (find.py); "" before there was an index
 
 
 FLAG_CANCEL, FLAG_DOUBLE, FLAG_MAYBE, FLAG_RESENT = 1, 2, 4, 8

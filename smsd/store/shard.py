@@ -16,6 +16,7 @@ from smsd.core.outcome import Outcome
 from smsd.message import Cancel, Entry, Leased, Message, Rejection, Send
 from smsd.store import keys
 from smsd.store.durable import DurableScripts
+from smsd.store.find import hashed
 from smsd.store.record import FLAG_DOUBLE, Record
 from smsd.store.record import decode as decode_record
 from smsd.store.scripts import Scripts
@@ -78,6 +79,7 @@ class Swept(msgspec.Struct, array_like=True, frozen=True):
     resumed: int
     forgotten: int
     miscounted: int = 0  # counts of what is in flight that were wrong, and are mended
+    withdrawn: int = 0
 
 
 PASSING = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError)
@@ -128,7 +130,8 @@ class Shard:
         self._scripts = Scripts(client)
         self._strict = DurableScripts(client) if strict else self._scripts
 
-    async def _run(self, verb: str, *args: bytes | str | int, more_keys: Sequence[str] = ()) -> Any:
+    async def run(self, verb: str, *args: bytes | str | int, more_keys: Sequence[str] = ()) -> Any:
+        """A script of lua/, on this shard's keys and clock. For the modules of this package."""
         clock = (self.now_us, int(time.time() * 1e6), self.clock_step_us)
         scripts = self._strict if verb == "lease" else self._scripts
         try:
@@ -168,7 +171,7 @@ class Shard:
         blobs: list[bytes | str] = []
         batch = [self._admission(entry, class_, blobs) for entry in entries]
         try:
-            words = await self._run("admit", _encode(batch), *blobs, more_keys=[inbox])
+            words = await self.run("admit", _encode(batch), *blobs, more_keys=[inbox])
         except PASSING:
             raise
         except ResponseError as error:
@@ -200,6 +203,7 @@ class Shard:
                     _echo(m, entry.entry_id),
                     replaces,
                     entry.entry_id,
+                    hashed(m.to),
                 ]
             case Cancel():
                 return ["cancel", f"{entry.tenant}/{entry.id}", entry.entry_id]
@@ -236,7 +240,7 @@ class Shard:
         Safe to ask again under the same `request`.
         """
         ask = [route, n, request, process, span_us, offers, seed, looks or 2 * n + 20, q, ahead_us]
-        head, *bodies = await self._run("lease", _encode(ask))
+        head, *bodies = await self.run("lease", _encode(ask))
         again, wake_us, revision, rows, ended, refusals, taken_us = _decode_lease(head)
         self._count(ended)
         for kind, times in refusals.items():
@@ -263,11 +267,11 @@ class Shard:
 
     async def settle(self, outcomes: Sequence[Outcome]) -> list[str]:
         """The state that each message is in now; or `late`, `gone`."""
-        return self._words(await self._run("settle", _encode(outcomes)))
+        return self._words(await self.run("settle", _encode(outcomes)))
 
     async def claim(self, n: int, hold_us: int) -> list[Unsure]:
         """Messages of unknown outcome whose time has come; nobody else sees them for `hold_us`."""
-        head, *bodies = await self._run("claim", n, hold_us)
+        head, *bodies = await self.run("claim", n, hold_us)
         out: list[Unsure] = []
         for row, body in zip(_decode_unsure(head), bodies, strict=True):
             key, provider, attempt, leased, deadline, noes, failures, flags, tries, entered = row
@@ -291,7 +295,7 @@ class Shard:
 
     async def receipts(self, receipts: Sequence[ReceiptFor], *, most_early: int = 100_000) -> list[str]:
         """What became of each, as lua/receipt.lua says it; the words are the metric's outcomes."""
-        return self._words(await self._run("receipt", most_early, _encode(receipts)))
+        return self._words(await self.run("receipt", most_early, _encode(receipts)))
 
     async def sweep(
         self,
@@ -305,7 +309,7 @@ class Shard:
     ) -> tuple[bool, Swept]:
         """One bounded pass; True: there is more to do at once."""
         ask = [most, dict(settle_us), dead_routes, early_us, events_max, events_us]
-        again, swept, ended = _decode_swept(await self._run("sweep", _encode(ask)))
+        again, swept, ended = _decode_swept(await self.run("sweep", _encode(ask)))
         self._count(ended)
         return bool(again), swept
 
@@ -322,7 +326,7 @@ class Shard:
                 pairs += [name, value]
         for name in old.keys() - kept - {name.encode() for name in new}:
             pairs += [name, b""]
-        revision = int(await self._run("publish", content_hash, source, *pairs))
+        revision = int(await self.run("publish", content_hash, source, *pairs))
         if pairs:
             await self.rewake()
         return revision
@@ -331,20 +335,9 @@ class Shard:
         """Lets every limit that somebody waits at be looked at again, in bounded steps."""
         cursor = b"0"
         while True:
-            cursor = await self._run("rewake", cursor)
+            cursor = await self.run("rewake", cursor)
             if cursor == b"0":
                 return
-
-    async def pause(self, what: str, *, until_us: int = 0, reason: str = "", over: bool = True) -> bool:
-        """Pauses `all`, `t:T`, `c:C`, `s:S`, `k:T|NAME` or `p:P`, until then or (0) until resumed.
-
-        `over` False: a pause that is in force stays as it is. Returns whether something changed.
-        """
-        return bool(await self._run("pause", what, until_us, reason, int(over)))
-
-    async def resume(self, what: str) -> bool:
-        """Lifts a mark; the lanes that it held become ready in the sweeps that follow."""
-        return bool(await self._run("pause", what, -1, "", 1))
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.shell.sender import Sender
 from smsd.shell.transport import Transport
-from smsd.store import keys
+from smsd.store import holds, keys
 from tests.support.gateway import Gateway, Lines, Received
 from tests.support.valkey import Valkey
 from tests.support.wire import Wire
@@ -392,8 +392,8 @@ async def test_an_account_that_refuses_us_is_paused_for_all(post: Post, gateway:
     await two(post, gateway)
     await post.put_in("m1")
     await post.settled(state="submitted")
-    mark = await post.client.hget(keys.key(0, "pause"), "p:main")  # pyright: ignore[reportGeneralTypeIssues]
-    assert mark == f"{post.now + 60 * SECOND} no funds".encode()
+    (mark,) = await holds.pauses(post.shard)
+    assert (mark.what, mark.until_us, mark.reason) == ("p:main", post.now + 60 * SECOND, "no funds")
 
 
 async def test_an_operators_pause_is_not_shortened(post: Post, gateway: Gateway) -> None:
@@ -403,7 +403,7 @@ async def test_an_operators_pause_is_not_shortened(post: Post, gateway: Gateway)
     async def no_funds(received: Received) -> Answer:
         if received.provider == "spare":
             return Accepted("id")
-        await post.shard.pause("p:main", reason="by hand")
+        await holds.pause(post.shard, "p:main", reason="by hand")
         paused.set()
         return Unusable("no funds", "account")
 
@@ -412,8 +412,8 @@ async def test_an_operators_pause_is_not_shortened(post: Post, gateway: Gateway)
     await post.put_in("m1")
     await post.settled(state="submitted")
     assert paused.is_set()
-    mark = await post.client.hget(keys.key(0, "pause"), "p:main")  # pyright: ignore[reportGeneralTypeIssues]
-    assert mark == b"0 by hand"
+    (mark,) = await holds.pauses(post.shard)
+    assert (mark.until_us, mark.reason) == (0, "by hand")
 
 
 async def test_nobody_alive_is_told_to_the_sweep(post: Post, gateway: Gateway) -> None:

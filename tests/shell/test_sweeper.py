@@ -19,7 +19,7 @@ from smsd.shell import log as logs
 from smsd.shell import sweeper as sweepers
 from smsd.shell.live import Live, agree
 from smsd.shell.sweeper import Sweeper
-from smsd.store import keys
+from smsd.store import holds, keys
 from smsd.store.shard import Offer, Shard
 from tests.support.config import config
 
@@ -118,14 +118,14 @@ async def test_a_hurried_sweep_is_made_at_once(redis: Redis, tmp_path: Path, mon
     live, sweeper, _ = made(redis, config(tmp_path))
     await agree(live)
     await live.shards[0].admit([sent("m", time.time_ns() // 1000 + 60_000_000)], "reminder", from_inbox=False)
-    await live.shards[0].pause("t:acme")
+    await holds.pause(live.shards[0], "t:acme")
     await live.shards[0].lease("default", [Offer("main", 1, 1)], n=1, request="1", process="p", span_us=1_000_000)
     monkeypatch.setattr(sweepers, "PERIOD_S", 1000.0)
     running = asyncio.create_task(sweeper.run())
     await sweeper.sweep(live.shards[0])
     async with redis.pubsub() as line:
         await line.subscribe(keys.key(0, "bell"))
-        await live.shards[0].resume("t:acme")
+        await holds.resume(live.shards[0], "t:acme")
         sweeper.hurry()
         async with asyncio.timeout(10):
             rung: list[bytes] = []

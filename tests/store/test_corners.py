@@ -2,7 +2,7 @@
 
 import pytest
 
-from smsd.store import keys
+from smsd.store import holds, keys
 from tests.support.world import (
     HOUR,
     SECOND,
@@ -325,7 +325,7 @@ async def test_a_lane_bound_to_a_dead_provider_holds_up_nobody_and_expires(world
 async def test_a_message_expires_in_a_paused_lane(world: World) -> None:
     """The sweep ends what is over whatever it waits for, and says that it was paused."""
     await world.send("acme", "a1")
-    await world.shard.pause("t:acme", reason="asked by the tenant")
+    await holds.pause(world.shard, "t:acme", reason="asked by the tenant")
     assert await world.take() == []
     world.pass_time(13 * HOUR)
     assert (await world.sweep()).expired == 1
@@ -350,13 +350,13 @@ async def test_a_woken_lane_that_is_paused_lets_the_next_one_wake(world: World) 
     for tenant in ("first", "second", "third"):
         await world.send(tenant, "m", sender="Shared")
     assert [m.message.tenant for m in await world.take()] == ["first"]
-    await world.shard.pause("t:second")
+    await holds.pause(world.shard, "t:second")
     world.pass_time(SECOND + 20_000)
     got = await world.take()
     world.pass_time(SECOND + 20_000)
     got += await world.take()
     assert [m.message.tenant for m in got] == ["third"]
-    await world.shard.resume("t:second")
+    await holds.resume(world.shard, "t:second")
     await world.sweep()
     world.pass_time(SECOND + 20_000)
     assert [m.message.tenant for m in await world.take()] == ["second"]

@@ -3,7 +3,7 @@
 import pytest
 
 from smsd.core.outcome import Found, Look
-from smsd.store import keys
+from smsd.store import holds, keys
 from smsd.store.shard import ReceiptFor
 from tests.support.world import (
     HOUR,
@@ -155,8 +155,8 @@ async def test_paused_lanes_do_not_use_up_the_wakes_of_a_limit(world: World) -> 
     for tenant in ("t1", "t2", "t3", "t4"):
         await world.send(tenant, "m", sender="Shared")
     assert [m.message.tenant for m in await world.take()] == ["t1"]
-    await world.shard.pause("t:t2")
-    await world.shard.pause("t:t3")
+    await holds.pause(world.shard, "t:t2")
+    await holds.pause(world.shard, "t:t3")
     world.pass_time(SECOND + 20_000)
     assert [m.message.tenant for m in await world.take()] == ["t4"]
 
@@ -165,9 +165,9 @@ async def test_a_resumed_tenant_is_not_behind_those_that_stay_paused(world: Worl
     """However many marks are set, lanes whose mark was lifted are ready again after a few sweeps."""
     for i in range(30):
         await world.send(f"t{i:02}", "m")
-        await world.shard.pause(f"t:t{i:02}")
+        await holds.pause(world.shard, f"t:t{i:02}")
     assert await world.take(100) == []
-    await world.shard.resume("t:t29")
+    await holds.resume(world.shard, "t:t29")
     for _ in range(5):
         await world.sweep()
     assert [m.message.tenant for m in await world.take(100)] == ["t29"]
@@ -393,7 +393,7 @@ async def test_what_was_found_belongs_to_one_message(world: World) -> None:
 
 async def test_a_pause_that_is_over_leaves_no_mark(world: World) -> None:
     """A provider's pause that ends by itself is tidied away, though no lane ever stood at it."""
-    await world.shard.pause("p:main", until_us=world.now + SECOND)
+    await holds.pause(world.shard, "p:main", until_us=world.now + SECOND)
     await world.sweep()
     assert await world.client.hlen(keys.key(0, "pause")) == 1
     world.pass_time(2 * SECOND)
@@ -403,9 +403,10 @@ async def test_a_pause_that_is_over_leaves_no_mark(world: World) -> None:
 
 async def test_a_pause_of_ours_never_shortens_one_that_is_in_force(world: World) -> None:
     """An operator's pause without end outlasts what a process sets for a minute; one that is over does not stand."""
-    assert await world.shard.pause("p:main", reason="maintenance")
-    assert not await world.shard.pause("p:main", until_us=world.now + SECOND, reason="refused us", over=False)
-    assert await world.client.hget(keys.key(0, "pause"), "p:main") == b"0 maintenance"
-    await world.shard.pause("p:main", until_us=world.now + SECOND)
+    assert await holds.pause(world.shard, "p:main", reason="maintenance")
+    assert not await holds.pause(world.shard, "p:main", until_us=world.now + SECOND, reason="refused us", over=False)
+    (told,) = await holds.pauses(world.shard)
+    assert (told.until_us, told.reason) == (0, "maintenance")
+    await holds.pause(world.shard, "p:main", until_us=world.now + SECOND)
     world.pass_time(2 * SECOND)
-    assert await world.shard.pause("p:main", until_us=world.now + SECOND, reason="refused us", over=False)
+    assert await holds.pause(world.shard, "p:main", until_us=world.now + SECOND, reason="refused us", over=False)

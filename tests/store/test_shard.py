@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from smsd.message import Cancel, Rejection
-from smsd.store import keys
+from smsd.store import holds, keys
 from smsd.store.shard import ClockDiffers, Offer, ReceiptFor, Shard
 from tests.support.valkey import Valkey
 from tests.support.world import HOUR, SECOND, World, accepted, ask, elsewhere, fail, limits, retry
@@ -317,17 +317,17 @@ async def test_admission_stops_when_memory_is_short_and_settling_does_not(start_
 async def test_pausing_everything_stops_every_lease(world: World) -> None:
     """Under `all` nothing leaves, and nothing is moved; lifted, everything goes on."""
     await world.send("acme", "a1")
-    assert await world.shard.pause("all", reason="maintenance")
-    assert not await world.shard.pause("all", reason="maintenance")
+    assert await holds.pause(world.shard, "all", reason="maintenance")
+    assert not await holds.pause(world.shard, "all", reason="maintenance")
     assert await world.take() == []
-    assert await world.shard.resume("all")
+    assert await holds.resume(world.shard, "all")
     assert len(await world.take()) == 1
 
 
 async def test_a_pause_with_an_end_ends_by_itself(world: World) -> None:
     """After its time the mark is dropped and the lanes are ready again."""
     await world.send("acme", "a1")
-    await world.shard.pause("t:acme", until_us=world.now + 10 * SECOND)
+    await holds.pause(world.shard, "t:acme", until_us=world.now + 10 * SECOND)
     assert await world.take() == []
     world.pass_time(10 * SECOND)
     await world.sweep()

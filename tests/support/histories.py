@@ -32,7 +32,21 @@ COUNTED = (
     "12 segments/2h",
 )
 STATUSES = ("delivered", "undelivered", "sent", "accepted", "queued")
-EVERY = ("pass_time", "admit", "lease", "settle", "receipt", "sweep", "claim", "cancel", "put", "pause", "resume")
+EVERY = (
+    "pass_time",
+    "admit",
+    "lease",
+    "settle",
+    "receipt",
+    "sweep",
+    "claim",
+    "cancel",
+    "put",
+    "pause",
+    "resume",
+    "withdraw",
+    "lift",
+)
 
 
 class Op(NamedTuple):
@@ -55,10 +69,10 @@ def history(seed: int, length: int) -> tuple[Setting, list[Op]]:
     """The history of a seed. Most are about everything, some about limits, unknown outcomes or pauses."""
     rng = random.Random(seed)
     weights = rng.choice((
-        (20, 25, 25, 20, 10, 5, 3, 4, 2, 2, 3),
-        (35, 25, 40, 15, 2, 4, 1, 2, 4, 1, 2),
-        (15, 10, 20, 25, 20, 8, 8, 8, 1, 1, 1),
-        (20, 25, 30, 15, 2, 10, 1, 4, 2, 8, 8),
+        (20, 25, 25, 20, 10, 5, 3, 4, 2, 2, 3, 1, 1),
+        (35, 25, 40, 15, 2, 4, 1, 2, 4, 1, 2, 0, 0),
+        (15, 10, 20, 25, 20, 8, 8, 8, 1, 1, 1, 2, 1),
+        (20, 25, 30, 15, 2, 10, 1, 4, 2, 8, 8, 4, 3),
     ))  # fmt: skip
     setting = Setting(weights, rng.choice((0, 3, 6, 9)), rng.randint(1, len(TENANTS)), rng.random() < 0.35)
     names = rng.choices(EVERY, weights, k=length)
@@ -77,6 +91,7 @@ class Player:
         self.sends: list[Send] = []
         self.requests = 0
         self.marks: list[str] = []
+        self.withdrawn: list[str] = []
 
     async def play(self, op: Op) -> None:
         """One operation on both."""
@@ -88,7 +103,7 @@ class Player:
     async def pass_time(self, rng: random.Random) -> None:
         """From a microsecond to more than a record is kept."""
         spans = (1, 997, 20_000, 50_000, 333_333, SECOND, SECOND + 20_000, 7 * SECOND, 14 * SECOND, MINUTE)
-        rare = (3 * MINUTE, HOUR, 13 * HOUR, 73 * HOUR)
+        rare = (3 * MINUTE, HOUR, 13 * HOUR, 73 * HOUR, 721 * HOUR)
         self.pair.pass_time(rng.choice(rare) if rng.random() < 0.06 else rng.choice(spans) + rng.randint(0, 3))
 
     async def admit(self, rng: random.Random) -> None:
@@ -292,12 +307,27 @@ class Player:
         if self.marks:
             await self.pair.resume(self.marks.pop(rng.randrange(len(self.marks))))
 
+    async def withdraw(self, rng: random.Random) -> None:
+        """Everything of a tenant, class or campaign, sometimes twice."""
+        tenant = rng.choice(TENANTS[: self.setting.tenants])
+        marks = (f"t:{tenant}", "c:marketing", f"tc:{tenant}|reminder", f"k:{tenant}|x")
+        mark = rng.choices(marks, (2, 1, 3, 4))[0]
+        self.withdrawn.append(mark)
+        await self.pair.withdraw(mark)
+
+    async def lift(self, rng: random.Random) -> None:
+        """A withdrawal, done or not."""
+        if self.withdrawn:
+            await self.pair.lift(self.withdrawn.pop(rng.randrange(len(self.withdrawn))))
+
     # ---- The end -----------------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
         """No limit, no pause: everything leaves or ends, and what ended goes."""
         for mark in set(self.marks):
             await self.pair.resume(mark)
+        for mark in set(self.withdrawn):
+            await self.pair.lift(mark)
         await self.pair.put(Config(CLASSES, {}, {}, {}, {}))
         offers = [Offer(name, 1, 100) for name in PROVIDERS]
         for span in (0, MINUTE, HOUR, 13 * HOUR, 60 * HOUR, 80 * HOUR, 80 * HOUR, HOUR):

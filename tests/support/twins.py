@@ -17,7 +17,7 @@ from smsd.core.twin import values
 from smsd.core.twin.limits import Limits
 from smsd.core.twin.shard import Shard as Twin
 from smsd.message import Entry, Leased
-from smsd.store import keys, record, shard
+from smsd.store import holds, keys, record, shard
 
 SECOND, MINUTE, HOUR = 1_000_000, 60_000_000, 3_600_000_000
 START = 1_700_000_000 * SECOND
@@ -187,11 +187,19 @@ class Pair:
 
     async def pause(self, mark: str, until_us: int) -> None:
         """Whether that changed anything."""
-        same("pause", await self.store.pause(mark, until_us=until_us), self.twin.pause(mark, until_us=until_us))
+        same("pause", await holds.pause(self.store, mark, until_us=until_us), self.twin.pause(mark, until_us=until_us))
 
     async def resume(self, mark: str) -> None:
         """Whether that changed anything."""
-        same("resume", await self.store.resume(mark), self.twin.resume(mark))
+        same("resume", await holds.resume(self.store, mark), self.twin.resume(mark))
+
+    async def withdraw(self, mark: str) -> None:
+        """Everything of a kind."""
+        same("withdraw", await holds.withdraw(self.store, mark), self.twin.withdraw(mark))
+
+    async def lift(self, mark: str) -> None:
+        """Whether that changed anything."""
+        same("lift", await holds.lift(self.store, mark), self.twin.lift(mark))
 
     # ---- What both say -----------------------------------------------------------------------------------------------
 
@@ -276,9 +284,24 @@ def _fields(struct: msgspec.Struct) -> dict[str, int]:
 
 # ---- The whole of both, in one form ----------------------------------------------------------------------------------
 
-HASHES = ("msg", "body", "lane", "flow", "tags", "place", "inflight", "ref", "early", "batch", "meta", "pause", "limit")
-LEX = ("lanes", "ready", "flows", "wait", "park", "paused", "due")
-SCORED = ("wake", "lease", "dline", "await", "unsure", "earlyat", "ended")
+HASHES = (
+    "msg",
+    "body",
+    "lane",
+    "flow",
+    "tags",
+    "place",
+    "inflight",
+    "ref",
+    "early",
+    "batch",
+    "meta",
+    "pause",
+    "limit",
+    "withdrawn",
+)
+LEX = ("lanes", "ready", "flows", "wait", "park", "paused", "due", "who")
+SCORED = ("wake", "lease", "dline", "await", "unsure", "earlyat", "ended", "withdrawing")
 
 View = dict[str, Any]
 
@@ -303,6 +326,7 @@ async def view(client: Redis) -> View:
     lanes = {lane: msgspec.msgpack.decode(packed) for lane, packed in out["lane"].items()}
     out["lane"] = {lane: told[:6] for lane, told in lanes.items()}
     out["head costs"] = {lane: told[6] for lane, told in lanes.items() if told[6]}  # 0: nobody has looked
+    out["withdrawn"] = {what: int(value.split()[0]) for what, value in out["withdrawn"].items()}
     out["place"] = {name: order.decode() for name, order in out["place"].items()}
     out["inflight"] = {name: int(n) for name, n in out["inflight"].items()}
     out["ref"] = {name: at.decode() for name, at in out["ref"].items()}
@@ -354,6 +378,8 @@ def twin_view(twin: Twin) -> View:
         "wake": {scope: line.wake_us for scope, line in book.lines.items() if line.wake_us is not None},
         "flows": sorted(flows),
         "tags": {name: tag for name, tag in tags.items() if tag},
+        "withdrawn": dict(book.withdrawn),
+        "withdrawing": {mark: book.withdrawn[mark] for mark in book.withdrawing},
         "due": sorted(f"{c}\0{at:016}\0{key}" for c, timers in book.due.items() for key, at in timers.all().items()),
         "dline": book.deadlines.all(),
         "lease": book.leases.all(),

@@ -39,7 +39,7 @@ def _send(book: Book, entry: Send, class_: str, number: int) -> str:
     extra: dict[str, str | int] = {}
     if entry.replaces and f"{message.tenant}/{entry.replaces}" != key:
         extra["replaced"] = REPLACED[cancel(book, f"{message.tenant}/{entry.replaces}")]
-    if old is not None:
+    if old is not None or book.is_withdrawn(r.lane, _written_at(book, entry)):
         book.finish(r, State.CANCELLED, reason="cancelled", **extra)
         return "cancelled"
     book.bodies[key] = message
@@ -50,6 +50,12 @@ def _send(book: Book, entry: Send, class_: str, number: int) -> str:
     enqueue(book, r)
     book.tell(r, State.QUEUED, **extra)
     return "taken"
+
+
+def _written_at(book: Book, entry: Send) -> int:
+    """When the entry was written, as its id has it: a withdrawal covers what still lay in the inbox."""
+    ms, dash, _ = entry.entry_id.partition("-")
+    return min(book.now_us, int(ms) * 1000) if dash and ms.isdigit() else book.now_us
 
 
 def _record(book: Book, entry: Send, class_: str, number: int) -> Record:

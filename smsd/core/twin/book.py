@@ -42,6 +42,8 @@ class Book:
         self.turns: defaultdict[str, Turns] = defaultdict(Turns)  # route -> its classes
         self.lines: dict[str, Line] = {}  # limit -> who waits at it
         self.pauses: dict[str, int] = {}  # mark -> until (0: until resumed)
+        self.withdrawn: dict[str, int] = {}  # mark -> when; a campaign's covers what comes later too
+        self.withdrawing: dict[str, str] = {}  # those that are not done -> where the sweep has come to
         self.due: defaultdict[str, Timers] = defaultdict(Timers)  # class -> keys
         # What has left, or may have.
         self.fence = 0
@@ -63,6 +65,9 @@ class Book:
 
     def paused_by(self, lane: Lane) -> str:
         """The mark that pauses a lane, "" when none does."""
+        busy = next((mark for mark in withdrawals_of(lane) if mark in self.withdrawing), "")
+        if busy:
+            return f"x{busy}"
         marks = ["all", f"t:{lane.tenant}", f"c:{lane.class_}", f"s:{lane.sender}"]
         if lane.campaign:
             marks.append(f"k:{lane.tenant}|{lane.campaign}")
@@ -70,8 +75,18 @@ class Book:
 
     def is_paused(self, mark: str) -> bool:
         """Whether a mark is set and not over."""
+        if mark.startswith("x"):
+            return mark[1:] in self.withdrawing
         until = self.pauses.get(mark)
         return until is not None and (until == 0 or until > self.now_us)
+
+    def is_withdrawn(self, lane: str, entered_us: int) -> bool:
+        """Whether what lies in that lane, and was taken then, is cancelled with all of its kind."""
+        marks = withdrawals_of(Lane.empty(lane, (0, 0)))
+        return any(
+            (at := self.withdrawn.get(mark)) is not None and (mark.startswith("k:") or entered_us <= at)
+            for mark in marks
+        )
 
     def tell(self, r: Record, state: State, /, **extra: str | int) -> None:
         """Writes an event about a message."""
@@ -110,3 +125,9 @@ class Book:
             self.ended.set(r.key, self.now_us + self.settings.retention_us)
             if self.settings.bodies_end:
                 self.bodies.pop(r.key, None)
+
+
+def withdrawals_of(lane: Lane) -> list[str]:
+    """The marks of withdrawals that can cover a lane."""
+    marks = [f"t:{lane.tenant}", f"c:{lane.class_}", f"tc:{lane.tenant}|{lane.class_}"]
+    return [*marks, f"k:{lane.tenant}|{lane.campaign}"] if lane.campaign else marks

@@ -166,7 +166,7 @@ def _back(book: Book, r: Record) -> None:
         if line and book.limits.defined(scope):
             line.wake_by(book.now_us)
     r.attempt -= 1
-    if r.taken or r.cancel or r.deadline <= book.now_us:
+    if r.taken or ways.is_unwanted(book, r) or r.deadline <= book.now_us:
         ways.go_back(book, r, 0, {})
     else:
         enqueue(book, r)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from smsd.core.outcome import Outcome
 from smsd.core.state import FINAL
-from smsd.core.twin import lease, settle, sweep
+from smsd.core.twin import lease, settle, sweep, withdrawals
 from smsd.core.twin.admit import admit
 from smsd.core.twin.book import Book, Event
 from smsd.core.twin.receipts import take
@@ -111,6 +111,14 @@ class Shard:
     def resume(self, mark: str) -> bool:
         """Lifts a mark; the lanes that it held become ready in the sweeps that follow."""
         return self.book.pauses.pop(mark, None) is not None
+
+    def withdraw(self, mark: str) -> bool:
+        """Cancels all of `t:T`, `c:C`, `tc:T|C` that was taken before; of `k:T|NAME` what comes later too."""
+        return withdrawals.set_mark(self._begin(), mark)
+
+    def lift(self, mark: str) -> bool:
+        """Ends a withdrawal."""
+        return withdrawals.lift(self._begin(), mark)
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from smsd.core.twin.receipts import apply_parked
 from smsd.core.twin.settle import release
 from smsd.core.twin.values import Lane, Record, Swept, Where
 from smsd.core.twin.waking import move_due, resume
-from smsd.core.twin.ways import expire
+from smsd.core.twin.ways import expire, let_go
+from smsd.core.twin.withdrawals import forget, withdraw_some
 from smsd.message import State
 
 SETTLE_US = 5_000_000  # after a lease's end, where the provider names no other time
@@ -31,11 +32,12 @@ def sweep(
     for key in book.ended.due(book.now_us, most):
         _purge(book, key)
         done.purged += 1
+    done.withdrawn = withdraw_some(book, most)
     done.resumed = resume(book, most)
     moved = move_due(book, most).messages
     done.forgotten = _forget(book, early_us, most)
     parts = (done.expired, done.unleased, done.unconfirmed, done.purged, done.resumed, moved)
-    return any(part >= most for part in parts), done
+    return bool(book.withdrawing) or any(part >= most for part in parts), done
 
 
 def _expire_heads(book: Book, dead_routes: AbstractSet[str], most: int) -> int:
@@ -45,7 +47,10 @@ def _expire_heads(book: Book, dead_routes: AbstractSet[str], most: int) -> int:
         over = [message for message in lane.messages if message[0] <= book.now_us][:most]
         for _, _, key in over:
             r = book.records[key]
-            expire(book, r, _waits_for(book, lane, r, dead_routes))
+            if book.is_withdrawn(r.lane, r.entered):
+                let_go(book, r)
+            else:
+                expire(book, r, _waits_for(book, lane, r, dead_routes))
         expired += len(over)
         remove(book, lane, over)
         if expired >= most:
@@ -98,5 +103,6 @@ def _forget(book: Book, early_us: int, most: int) -> int:
     for queue in book.flows.values():
         queue.forget()
     book.limits.forget(book.now_us)
+    forget(book)
     book.pauses = {mark: until for mark, until in book.pauses.items() if until == 0 or until > book.now_us}
     return len(old)

@@ -67,6 +67,7 @@ class Swept(msgspec.Struct):
     resumed: int = 0
     forgotten: int = 0
     miscounted: int = 0
+    withdrawn: int = 0
 
 
 class Class(msgspec.Struct, frozen=True):

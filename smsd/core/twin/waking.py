@@ -8,7 +8,7 @@ from typing import NamedTuple
 from smsd.core.twin.book import Book
 from smsd.core.twin.lanes import enqueue, make_ready, pause
 from smsd.core.twin.limits import admits_at, charged
-from smsd.core.twin.ways import expire
+from smsd.core.twin.ways import expire, let_go
 from smsd.core.wait import Order
 
 
@@ -29,7 +29,10 @@ def move_due(book: Book, most: int) -> Moved:
             timers.drop(key)
             moved += 1
             r = book.records[key]
-            if r.deadline <= book.now_us:
+            if book.is_withdrawn(r.lane, r.entered):
+                r.due = 0
+                let_go(book, r)
+            elif r.deadline <= book.now_us:
                 r.due = 0
                 expire(book, r)
             else:

@@ -78,16 +78,30 @@ def _await_receipt(book: Book, r: Record, attempt: int, provider: str, provider_
     book.tell(r, State.SUBMITTED, provider=provider, provider_id=provider_id, attempt=attempt)
 
 
+def let_go(book: Book, r: Record) -> bool:
+    """Ends a queued message, taken out of where it waited, that somebody withdrew; whether it is over."""
+    r.cancel = True
+    if r.maybe:
+        tell_and_hold(book, r, {"reason": "cancelled"})
+        return False
+    book.finish(r, State.CANCELLED, reason="cancelled")
+    return True
+
+
+def is_unwanted(book: Book, r: Record) -> bool:
+    """Whether a message was withdrawn while it was leaving, by its id or with all of its kind."""
+    r.cancel = r.cancel or book.is_withdrawn(r.lane, r.entered)
+    return r.cancel
+
+
 def go_back(book: Book, r: Record, at_us: int, extra: Told) -> None:
     """The attempt was surely not taken: tried again (at `at_us`, if that is later), or over."""
     if stands(book, r):
         return
     book.unsure.drop(r.key)
     book.awaited.drop(r.key)
-    if r.cancel and r.maybe:
-        tell_and_hold(book, r, {"reason": "cancelled"})
-    elif r.cancel:
-        book.finish(r, State.CANCELLED, reason="cancelled")
+    if is_unwanted(book, r):
+        let_go(book, r)
     elif r.deadline <= book.now_us:
         expire(book, r)
     elif at_us > book.now_us:
@@ -104,7 +118,7 @@ def fail(book: Book, r: Record, reason: str, extra: Told) -> None:
         return
     if r.maybe:
         tell_and_hold(book, r, {"reason": reason, **extra})
-    elif r.cancel:
+    elif is_unwanted(book, r):
         book.finish(r, State.CANCELLED, reason="cancelled")
     else:
         book.finish(r, State.FAILED, reason=reason, **extra)
@@ -140,12 +154,7 @@ def cancel(book: Book, key: str) -> CancelWord:
             return "leaving"
         case State.QUEUED:
             withdraw(book, r)
-            r.cancel = True
-            if r.maybe:
-                tell_and_hold(book, r, {"reason": "cancelled"})
-                return "left"
-            book.finish(r, State.CANCELLED, reason="cancelled")
-            return "cancelled"
+            return "cancelled" if let_go(book, r) else "left"
         case _:
             return "left"
 

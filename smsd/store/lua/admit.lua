@@ -2,11 +2,11 @@
 -- KEYS   every kind of keys.py, then the inbox stream (may be '' when the batch did not come from one)
 -- ARGV   now_us, wall_us, step_us, batch (msgpack: a list of entries), then for each `send` its message (opaque bytes)
 --        send   {'send', key, print, class, route, lane, deadline_us, not_before_us, cost, echo, replaces key or '',
---        entry id}
+--        entry id, recipient hashed}
 --        cancel {'cancel', key, entry id}
 --        reject {'reject', event fields, count, entry id}, and `count` opaque arguments: the dead entry's fields
 -- Output one word per entry, then msgpack of {class \31 state \31 reason = how many ended so}:
---        taken, due, cancelled (a cancel had come first), repeated, rejected;
+--        taken, due, cancelled (a cancel had come first, or all of its kind was withdrawn), repeated, rejected;
 --        conflict: the id was used with other content; nothing was done, the caller rejects it
 --        for a cancel: cancelled, leaving, left, unknown; for an entry that another call has handled: handled
 -- Repeated, it changes nothing: messages by their key, the rest by what XACK says.
@@ -31,6 +31,12 @@ end
 -- What became of the message that this one replaces, as its event says it.
 local REPLACED = { cancelled = 'cancelled', leaving = 'left', left = 'left', unknown = 'unknown' }
 
+-- When the entry was written, as its id has it: a withdrawal covers what still lay in the inbox.
+local function written_at(entry_id)
+  local ms = tonumber(match(entry_id, '^(%d+)%-%d+$'))
+  return ms and min(now, ms * 1000) or now
+end
+
 local function send(e, body, number)
   local key, class = e[2], e[4]
   local old = record(key)
@@ -38,10 +44,12 @@ local function send(e, body, number)
   if old and not tomb then return old[PRINT] == e[3] and 'repeated' or 'conflict' end
   local m = new_record(class, e[5], e[6], e[7], number, e[9], e[3], e[10])
   records[key] = m
+  m[WHO] = e[13]
+  zset(K.who, who_member(key, m), 0)
   local extra = {}
   if e[11] ~= '' and e[11] ~= key then extra = { 'replaced', REPLACED[cancel(e[11])] } end
-  if tomb then
-    zset(K.ended, key, false)
+  if tomb then zset(K.ended, key, false) end
+  if tomb or withdrawal.covers(parts(e[6]), written_at(e[12])) then
     set_state(key, m, 'queued')
     finish(key, m, 'cancelled', { 'reason', 'cancelled', unpack(extra) })
     return 'cancelled'

@@ -32,7 +32,9 @@ end
 
 local function fail(key, m, reason, extra)
   if stands(key, m) then return end
-  if has(m, CANCEL) and not has(m, MAYBE) then return finish(key, m, 'cancelled', { 'reason', 'cancelled' }) end
+  if withdrawal.wanted_back(m) and not has(m, MAYBE) then
+    return finish(key, m, 'cancelled', { 'reason', 'cancelled' })
+  end
   if has(m, MAYBE) then
     local told = m[STATE] == 'unknown'
     hold(key, m)
@@ -64,7 +66,7 @@ end
 function leased.back(key, m)
   refund_all(key, m)
   m[ATTEMPT] = m[ATTEMPT] - 1
-  if #m[TAKEN] > 0 or has(m, CANCEL) or m[DEADLINE] <= now then return go_back(key, m, 0, {}) end
+  if #m[TAKEN] > 0 or withdrawal.wanted_back(m) or m[DEADLINE] <= now then return go_back(key, m, 0, {}) end
   enqueue(key, m)
 end
 

@@ -2,7 +2,8 @@
 -- KEYS   every kind of keys.py
 -- ARGV   now_us, wall_us, step_us, msgpack of {most, {provider = settle_us}, dead_routes {route..}, early_us,
 --        events_max, events_us}
--- Output msgpack of {again 0/1, counts {expired, unleased, unconfirmed, purged, resumed, forgotten, miscounted},
+-- Output msgpack of {again 0/1, counts {expired, unleased, unconfirmed, purged, resumed, forgotten, miscounted,
+--        withdrawn},
 --        {class \31 state \31 reason = how many ended so}}
 --#include base limit lane wait outcome bell
 local refused = begin()
@@ -11,7 +12,9 @@ local ask = unpack_msg(ARGV[4])
 local most, settle_us, dead_routes, early_us = ask[1], ask[2], {}, ask[4]
 for _, route in ipairs(ask[3]) do dead_routes[route] = true end
 local ended = {}
-local expired, unleased, unconfirmed, purged, resumed, forgotten = 0, 0, 0, 0, 0, 0
+local n = { expired = 0, unleased = 0, unconfirmed = 0, purged = 0, resumed = 0, forgotten = 0, withdrawn = 0 }
+local pass = {} -- its parts
+local WITHDRAW_LANES, WITHDRAWN_US = 200, 2592000000000 -- 30 d: no attempt is unknown for longer
 local RECOUNT_US, RECOUNT_LEASES, RECOUNT_MESSAGES = 10000000, 500, 2000
 
 local function why_expired(L, p, m)
@@ -24,7 +27,7 @@ local function why_expired(L, p, m)
 end
 
 -- Heads whose deadline has passed, in lanes that wait, are paused, or that nobody serves.
-local function expire_heads()
+function pass.expire_heads()
   for _, lane in ipairs(call('ZRANGEBYSCORE', K.dline, '-inf', int(now), 'LIMIT', 0, most)) do
     local p, prefix = parts(lane), lane .. '\0'
     local L = lane_state(lane)
@@ -34,8 +37,14 @@ local function expire_heads()
     if #keys > 0 then load(keys) end
     for _, key in ipairs(keys) do
       local m = record(key)
-      if m and m[STATE] == 'queued' then close(key, m, 'expired', L and why_expired(L, p, m) or 'expired') end
-      expired = expired + 1
+      if m and m[STATE] == 'queued' then
+        if withdrawal.covers(p, m[ENTERED]) then
+          withdrawal.let_go(key, m)
+        else
+          close(key, m, 'expired', L and why_expired(L, p, m) or 'expired')
+        end
+      end
+      n.expired = n.expired + 1
     end
     if #members > 0 then call('ZREM', K.lanes, unpack(members)) end
     if L then
@@ -43,12 +52,12 @@ local function expire_heads()
     else
       zset(K.dline, lane, false)
     end
-    if expired >= most then return end
+    if n.expired >= most then return end
   end
 end
 
 -- Leases that ended unsettled: an attempt may have left. A parked receipt says more.
-local function end_leases()
+function pass.end_leases()
   for _, number in ipairs(call('ZRANGEBYSCORE', K.lease, '-inf', int(now), 'LIMIT', 0, max(1, floor(most / 10)))) do
     local packed = call('HGET', K.batch, number)
     local keys = packed and unpack_msg(packed) or {}
@@ -64,7 +73,7 @@ local function end_leases()
         local why = { 'provider', m[PROVIDER], 'attempt', m[ATTEMPT], 'detail', 'the lease ended unsettled' }
         emit(key, m, 'unknown', why)
         apply_parked(key, m)
-        unleased = unleased + 1
+        n.unleased = n.unleased + 1
       end
     end
     call('ZREM', K.lease, number)
@@ -75,7 +84,7 @@ end
 
 -- What is in flight, counted anew from the leases, in case a script once failed half way. Not while it is too much for
 -- one pass. Returns how many counts were wrong.
-local function recount()
+function pass.recount()
   if now < tonumber(call('HGET', K.meta, 'recount') or 0) then return 0 end
   call('HSET', K.meta, 'recount', now + RECOUNT_US)
   if call('ZCARD', K.lease) > RECOUNT_LEASES then return 0 end
@@ -113,27 +122,28 @@ local function recount()
   return wrong
 end
 
-local function end_waits()
+function pass.end_waits()
   local keys = call('ZRANGEBYSCORE', K.await, '-inf', int(now), 'LIMIT', 0, most)
   if #keys > 0 then load(keys) end
   for _, key in ipairs(keys) do
     local m = record(key)
     if m and (m[STATE] == 'submitted' or m[STATE] == 'unknown') then
       finish(key, m, 'unconfirmed', { 'reason', 'no_receipt' })
-      unconfirmed = unconfirmed + 1
+      n.unconfirmed = n.unconfirmed + 1
     else
       zset(K.await, key, false)
     end
   end
 end
 
-local function purge()
+function pass.purge()
   local keys = call('ZRANGEBYSCORE', K.ended, '-inf', int(now), 'LIMIT', 0, most)
   if #keys == 0 then return end
   load(keys)
   for _, key in ipairs(keys) do
     local m = record(key)
     if m then
+      if (m[WHO] or '') ~= '' then call('ZREM', K.who, who_member(key, m)) end
       for _, taken in ipairs(m[TAKEN]) do
         if taken[3] ~= '' then call('HDEL', K.ref, taken[2] .. '/' .. taken[3]) end
       end
@@ -142,11 +152,107 @@ local function purge()
   call('HDEL', K.msg, unpack(keys))
   call('HDEL', K.body, unpack(keys))
   call('ZREM', K.ended, unpack(keys))
-  purged = #keys
+  n.purged = #keys
+end
+
+-- Of the oldest withdrawal that is not done, some of what it covers: first what is due later, then what lies in lanes,
+-- so that nothing can come from behind. Looks at `most` messages and WITHDRAW_LANES lanes. Its cursor is in K.meta.
+function pass.withdraw_some()
+  local what = call('ZRANGE', K.withdrawing, 0, 0)[1]
+  if not what then return end
+  local tenant, class, campaign = match(what, '^t:(.*)$'), match(what, '^c:(.*)$'), nil
+  if sub(what, 1, 3) == 'tc:' then tenant, class = match(what, '^tc:([^|]*)|(.*)$') end
+  if sub(what, 1, 2) == 'k:' then tenant, campaign = match(what, '^k:([^|]*)|(.*)$') end
+  local stage, cursor = match(call('HGET', K.meta, 'w:' .. what) or 'd', '^(.)(.*)$')
+  local left = most
+
+  -- Lets go what of these members is covered, and takes it out of its zset. Returns how many.
+  local function drop(zset_key, members, keys)
+    if #keys == 0 then return 0 end
+    load(keys)
+    local gone = {}
+    for i, key in ipairs(keys) do
+      local m = record(key)
+      if m and m[STATE] == 'queued' and withdrawal.covers(parts(m[LANE]), m[ENTERED]) then
+        gone[#gone + 1] = members[i]
+        m[DUE] = 0
+        withdrawal.let_go(key, m)
+      end
+    end
+    if #gone > 0 then call('ZREM', zset_key, unpack(gone)) end
+    n.withdrawn = n.withdrawn + #gone
+    return #gone
+  end
+
+  local function bounds(prefix)
+    local from = cursor ~= '' and '(' .. cursor or prefix == '' and '-' or '[' .. prefix
+    return from, prefix == '' and '+' or '(' .. prefix .. '\255'
+  end
+
+  if stage == 'd' then
+    local from, to = bounds(class and class .. '\0' or '')
+    local members, keys = call('ZRANGEBYLEX', K.due, from, to, 'LIMIT', 0, left), {}
+    for i, member in ipairs(members) do keys[i] = match(member, '^%Z*%z%Z*%z(.*)$') end
+    drop(K.due, members, keys)
+    cursor = members[left] or ''
+    if cursor == '' then stage = 'l' end
+    left = left - #members
+  end
+  local lanes_left = WITHDRAW_LANES
+  while stage == 'l' and left > 0 and lanes_left > 0 do
+    local from, to = bounds(tenant and tenant .. '|' .. (class and class .. '|' or '') or '')
+    local member = call('ZRANGEBYLEX', K.lanes, from, to, 'LIMIT', 0, 1)[1]
+    if not member then
+      stage = ''
+      break
+    end
+    lanes_left = lanes_left - 1
+    local lane = match(member, '^(%Z*)')
+    local p, after = parts(lane), lane .. '\0\255'
+    if (not class or p.class == class) and (not campaign or p.campaign == campaign) then
+      local members, keys = call('ZRANGEBYLEX', K.lanes, '[' .. member, '(' .. after, 'LIMIT', 0, left), {}
+      for i, one in ipairs(members) do keys[i] = p.tenant .. '/' .. sub(one, #lane + 28) end
+      if drop(K.lanes, members, keys) > 0 then advance(lane) end
+      after = members[left] or after
+      left = left - #members
+    end
+    cursor = after
+  end
+  if stage == '' then
+    call('ZREM', K.withdrawing, what)
+    call('HDEL', K.meta, 'w:' .. what)
+  else
+    call('HSET', K.meta, 'w:' .. what, stage .. cursor)
+  end
+  withdrawal.unfinished = nil
+end
+
+-- Withdrawals that can cover nothing any more; a campaign's stays until it is lifted.
+function pass.forget_withdrawals()
+  local cursor = call('HGET', K.meta, 'cursor:withdrawn') or '0'
+  local page = call('HSCAN', K.withdrawn, cursor, 'COUNT', 20)
+  call('HSET', K.meta, 'cursor:withdrawn', page[1])
+  for i = 1, #page[2], 2 do
+    local what, at = page[2][i], tonumber(match(page[2][i + 1], '^(%d+)'))
+    if sub(what, 1, 2) ~= 'k:' and at + WITHDRAWN_US <= now and not call('ZSCORE', K.withdrawing, what) then
+      call('HDEL', K.withdrawn, what)
+    end
+  end
+end
+
+-- Whether a mark still holds the lanes that it paused; one whose time is over goes.
+function pass.holds(what)
+  if sub(what, 1, 1) == 'x' then return call('ZSCORE', K.withdrawing, sub(what, 2)) and true or false end
+  local till = tonumber(match(call('HGET', K.pause, what) or '', '^(%d+)'))
+  if till and till > 0 and till <= now then
+    call('HDEL', K.pause, what)
+    till = nil
+  end
+  return till ~= nil
 end
 
 -- Lanes whose pause is over or lifted become ready, whatever paused them; a few marks a pass.
-local function resume()
+function pass.resume()
   local from = call('HGET', K.meta, 'cursor:paused') or '-'
   for _ = 1, 20 do
     local member = call('ZRANGEBYLEX', K.paused, from, '+', 'LIMIT', 0, 1)[1]
@@ -155,19 +261,14 @@ local function resume()
       return
     end
     local what = match(member, '^(%Z*)')
-    local till = tonumber(match(call('HGET', K.pause, what) or '', '^(%d+)'))
-    if till and till > 0 and till <= now then
-      call('HDEL', K.pause, what)
-      till = nil
-    end
-    if not till then
+    if not pass.holds(what) then
       local prefix = what .. '\0'
       for _, one in ipairs(call('ZRANGEBYLEX', K.paused, '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, most)) do
         local lane = sub(one, #prefix + 1)
         local L = lane_state(lane)
         call('ZREM', K.paused, one)
         if L and L[L_STATUS] == 'p' then make_ready(lane, L) end
-        resumed = resumed + 1
+        n.resumed = n.resumed + 1
       end
     end
     from = '(' .. what .. '\0\255'
@@ -176,12 +277,12 @@ local function resume()
 end
 
 -- Receipts that nothing claimed, finish tags that the virtual time has passed, limits that no longer bind anything.
-local function forget()
+function pass.forget()
   local old = call('ZRANGEBYSCORE', K.earlyat, '-inf', int(now - early_us), 'LIMIT', 0, most)
   if #old > 0 then
     call('HDEL', K.early, unpack(old))
     call('ZREM', K.earlyat, unpack(old))
-    forgotten = #old
+    n.forgotten = #old
   end
   local cursor = call('HGET', K.meta, 'cursor:flow') or '0'
   local page = call('HSCAN', K.flow, cursor, 'COUNT', 50)
@@ -223,14 +324,16 @@ local function forget()
   end
 end
 
-local miscounted = recount()
-expire_heads()
-end_leases()
-end_waits()
-purge()
-resume()
+local miscounted = pass.recount()
+pass.expire_heads()
+pass.end_leases()
+pass.end_waits()
+pass.purge()
+pass.withdraw_some()
+pass.resume()
 local moved = move_due(most)
-forget()
+pass.forget()
+pass.forget_withdrawals()
 call('XTRIM', K.events, 'MAXLEN', '~', ask[5])
 call('XTRIM', K.dead, 'MAXLEN', '~', 100000)
 call('XTRIM', K.events, 'MINID', '~', int(floor((now - ask[6]) / 1000)))
@@ -238,6 +341,7 @@ flush()
 flush_released()
 if #ended > 0 then call('HDEL', K.inflight, unpack(ended)) end
 ring_ready()
-local again = expired >= most or unconfirmed >= most or purged >= most or resumed >= most or moved >= most
-  or unleased >= most
-return pack({ again and 1 or 0, { expired, unleased, unconfirmed, purged, resumed, forgotten, miscounted }, tally })
+local again = n.expired >= most or n.unconfirmed >= most or n.purged >= most or n.resumed >= most or moved >= most
+  or n.unleased >= most or call('EXISTS', K.withdrawing) == 1
+local counts = { n.expired, n.unleased, n.unconfirmed, n.purged, n.resumed, n.forgotten, miscounted, n.withdrawn }
+return pack({ again and 1 or 0, counts, tally })

@@ -131,8 +131,14 @@ end
 local function new_record(class, route, lane, deadline, arrival, cost, print, echo)
   return {
     1, '', 0, class, route, lane, deadline, arrival, 0, cost, 0, 0, '', 0, print, now, 0, 0, echo,
-    {}, {}, 0, 0, '', '', 0, 0,
+    {}, {}, 0, 0, '', '', 0, 0, '',
   }
+end
+
+-- Where the index of recipients has a message.
+local function who_member(key, m)
+  local tenant, id = match(key, '^([^/]*)/(.*)$')
+  return tenant .. '\0' .. m[WHO] .. '\0' .. id
 end
 
 local function emit(key, m, state, extra)

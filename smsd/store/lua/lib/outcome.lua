@@ -168,14 +168,7 @@ local function cancel(key)
   if state == 'cancelled' then return 'cancelled' end
   if state == 'queued' then
     withdraw(key, m)
-    mark(m, CANCEL)
-    if has(m, MAYBE) then
-      hold(key, m)
-      emit(key, m, 'unknown', { 'reason', 'cancelled' })
-      return 'left'
-    end
-    finish(key, m, 'cancelled', { 'reason', 'cancelled' })
-    return 'cancelled'
+    return withdrawal.let_go(key, m) and 'cancelled' or 'left'
   elseif state == 'leased' or state == 'unknown' then
     mark(m, CANCEL)
     changed[key] = true

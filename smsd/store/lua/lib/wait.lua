@@ -3,8 +3,46 @@
 -- arguments.
 local pauses = nil
 
+-- Withdrawals: everything of a tenant, a class or a campaign is cancelled. In one table, for Lua allows 200 locals.
+local withdrawal = { marks = nil, unfinished = nil }
+
+-- The marks that can cover a lane; the fourth is its campaign's.
+function withdrawal.of(p)
+  local marks = { 't:' .. p.tenant, 'c:' .. p.class, 'tc:' .. p.tenant .. '|' .. p.class }
+  if p.campaign ~= '' then marks[4] = 'k:' .. p.tenant .. '|' .. p.campaign end
+  return marks
+end
+
+-- Whether what lies in a lane and was taken at `entered` is cancelled. A campaign's mark covers what comes later too.
+function withdrawal.covers(p, entered)
+  if withdrawal.marks == nil then withdrawal.marks = call('HLEN', K.withdrawn) > 0 and {} end
+  local known = withdrawal.marks
+  if not known then return false end
+  for i, what in ipairs(withdrawal.of(p)) do
+    if known[what] == nil then
+      known[what] = tonumber(match(call('HGET', K.withdrawn, what) or '', '^(%d+)')) or false
+    end
+    if known[what] and (i == 4 or entered <= known[what]) then return true end
+  end
+  return false
+end
+
+-- The mark of one that is not done with the lane yet, as a pause: until then nothing of it leaves.
+function withdrawal.busy(p)
+  if withdrawal.unfinished == nil then withdrawal.unfinished = call('EXISTS', K.withdrawing) == 1 and {} end
+  local known = withdrawal.unfinished
+  if not known then return nil end
+  for _, what in ipairs(withdrawal.of(p)) do
+    if known[what] == nil then known[what] = call('ZSCORE', K.withdrawing, what) or false end
+    if known[what] then return 'x' .. what end
+  end
+  return nil
+end
+
 -- The mark that pauses a lane ('t:', 'c:', 's:' a tenant, class, sender; 'k:' a campaign; 'all'), or nil.
 local function paused_by(p)
+  local busy = withdrawal.busy(p)
+  if busy then return busy end
   if pauses == nil then pauses = call('HLEN', K.pause) > 0 and {} end
   if not pauses then return nil end
   local marks = { 'all', 't:' .. p.tenant, 'c:' .. p.class, 's:' .. p.sender }
@@ -42,6 +80,25 @@ local function close(key, m, state, reason)
   end
 end
 
+-- Ends a queued message, taken out of where it waited, that somebody withdrew: at once, or when it is known that no
+-- attempt of it was taken. Returns whether it is over.
+function withdrawal.let_go(key, m)
+  mark(m, CANCEL)
+  if has(m, MAYBE) then
+    hold(key, m)
+    emit(key, m, 'unknown', { 'reason', 'cancelled' })
+    return false
+  end
+  finish(key, m, 'cancelled', { 'reason', 'cancelled' })
+  return true
+end
+
+-- Whether a message was withdrawn while it was leaving, by its id or with all of its kind.
+function withdrawal.wanted_back(m)
+  if not has(m, CANCEL) and withdrawal.covers(parts(m[LANE]), m[ENTERED]) then mark(m, CANCEL) end
+  return has(m, CANCEL)
+end
+
 -- An earlier attempt is known to have been taken while a later one was not: the message stands as submitted, or as
 -- undelivered where every receipt has come.
 local function stands(key, m)
@@ -69,7 +126,7 @@ local function go_back(key, m, at, extra)
     zset(K.unsure, key, false)
     zset(K.await, key, false)
   end
-  if has(m, CANCEL) then
+  if withdrawal.wanted_back(m) then
     if has(m, MAYBE) then
       local told = m[STATE] == 'unknown'
       hold(key, m)
@@ -116,7 +173,10 @@ local function move_due(most)
     load(keys)
     for _, key in ipairs(keys) do
       local m = record(key)
-      if m and m[DEADLINE] <= now then
+      if m and withdrawal.covers(parts(m[LANE]), m[ENTERED]) then
+        m[DUE] = 0
+        withdrawal.let_go(key, m)
+      elseif m and m[DEADLINE] <= now then
         m[DUE] = 0
         close(key, m, 'expired', m[WAITED] ~= '' and m[WAITED] or 'expired')
       elseif m then
