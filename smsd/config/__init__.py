@@ -5,8 +5,8 @@ between keys. meaning: what others ask. loading: all of it. plugin: the classes 
 """
 
 from smsd.config.files import Mistake
-from smsd.config.loading import ConfigErrors, follow, load
-from smsd.config.meaning import Config, compiled, diff_scopes, shared
+from smsd.config.loading import ConfigErrors, follow, load, tenant_settings
+from smsd.config.meaning import Config, compiled, compiled_tenant, diff_scopes, shared
 from smsd.config.settings import (
     ClassConfig,
     DispatchConfig,
@@ -15,6 +15,7 @@ from smsd.config.settings import (
     RetentionConfig,
     RouteConfig,
     StoreConfig,
+    TenantConfig,
     Terms,
     WebhooksConfig,
 )
@@ -30,11 +31,14 @@ __all__ = [
     "RetentionConfig",
     "RouteConfig",
     "StoreConfig",
+    "TenantConfig",
     "Terms",
     "WebhooksConfig",
     "compiled",
+    "compiled_tenant",
     "diff_scopes",
     "follow",
     "load",
     "shared",
+    "tenant_settings",
 ]

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from smsd.config.files import KeyPath
 from smsd.config.read import suggestion
-from smsd.config.settings import PlanConfig, RouteConfig, Settings, Terms
+from smsd.config.settings import PlanConfig, RouteConfig, Settings, TenantConfig, Terms
 from smsd.core.limit import Limit, show
 from smsd.secret import SecretError
 
@@ -84,9 +84,13 @@ class Checker:
         for name, plan in self.settings.plans.items():
             self._one_terms(plan, ("plans", name))
         for name, tenant in self.settings.tenants.items():
-            self._one_terms(tenant, ("tenants", name))
-            if tenant.plan is not None:
-                self._exists(tenant.plan, self.plans, "plan", ("tenants", name, "plan"))
+            self.tenant(tenant, ("tenants", name))
+
+    def tenant(self, tenant: TenantConfig, path: KeyPath) -> None:
+        """Of one tenant's settings, wherever they come from."""
+        self._one_terms(tenant, path)
+        if tenant.plan is not None:
+            self._exists(tenant.plan, self.plans, "plan", (*path, "plan"))
 
     def _one_terms(self, terms: Terms | PlanConfig, path: KeyPath, *, route: bool = True) -> None:
         self._limits(terms.limits or (), (*path, "limits"))

@@ -15,7 +15,7 @@ from smsd.config.check import Checker
 from smsd.config.files import OVERRIDABLE, Document, KeyPath, Mistake, Table, dotted
 from smsd.config.meaning import Config, Origin
 from smsd.config.read import BAD, Reader, keys_of
-from smsd.config.settings import CLASSES, ClassConfig, Name, NoOptions, ProviderConfig, Settings
+from smsd.config.settings import CLASSES, ClassConfig, Name, NoOptions, ProviderConfig, Settings, TenantConfig, TenantId
 from smsd.provider import Provider
 from smsd.secret import SecretError
 
@@ -50,7 +50,24 @@ def load(path: str | Path, env: Mapping[str, str] = os.environ, *, secrets: bool
     return config
 
 
-def follow(local: Config, published: bytes) -> Config:
+def tenant_settings(config: Config, tenant: str, table: object, *, strict: bool = True) -> TenantConfig:
+    """What a table such as [tenants.NAME] says, read and checked as that of the file. Raises ConfigErrors.
+
+    `strict` False: what another release wrote is read as far as it can be.
+    """
+    reader = Reader(config.origin.folder, config.origin.env)
+    path: KeyPath = ("tenants", tenant)
+    if strict:
+        reader.value(TenantId, tenant, path)
+    read = reader.struct(TenantConfig, table, path) or TenantConfig()
+    if strict:
+        Checker(config, lambda section: list(getattr(config, section)), reader.note).tenant(read, path)
+        if reader.mistakes:
+            raise ConfigErrors(Mistake("", 0, dotted(at), said) for at, said in reader.mistakes)
+    return read
+
+
+def follow(local: Config, published: bytes, *, secrets: bool = True) -> Config:
     """This host's own sections with a shared part that another host published (meaning.shared). Raises ConfigErrors."""
     try:
         theirs = msgspec.json.decode(published, type=dict[str, Any])
@@ -60,7 +77,7 @@ def follow(local: Config, published: bytes) -> Config:
     table.update((key, value) for key, value in local.origin.table.items() if key in OVERRIDABLE)
     origin = Origin(table, local.origin.folder, local.origin.env, local.origin.overridden)
     reader = Reader(origin.folder, origin.env, lax=origin.overridden)
-    config = _config(reader, origin, secrets=True)
+    config = _config(reader, origin, secrets=secrets)
     if reader.mistakes:
         raise ConfigErrors(Mistake(_PUBLISHED, 0, dotted(path), said) for path, said in reader.mistakes)
     return config

@@ -8,20 +8,18 @@ import os
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from smsd.config import plugin
 from smsd.config.files import OVERRIDABLE, KeyPath, Table
-from smsd.config.settings import ClassConfig, PlanConfig, RouteRule, Settings, Terms
+from smsd.config.settings import ClassConfig, PlanConfig, RouteRule, Settings, TenantConfig, Terms
 from smsd.core.limit import Limit, spacing_us
 from smsd.provider import Provider
 
 if TYPE_CHECKING:
     from smsd.core.admit import ClassRules, TenantRules  # commands that only read a config admit nothing
-
-_INHERITED = PlanConfig.__struct_fields__
 
 
 class Origin:
@@ -41,6 +39,7 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
 
     origin: Origin = Origin({}, "", os.environ, frozenset())
     provider_types: dict[str, type[Provider]] = {}  # noqa: RUF012 - msgspec copies an empty default for each instance
+    made: dict[str, TenantConfig] = {}  # noqa: RUF012 - tenants' settings by command or API; these go before the file's
 
     # ---- smsd.core.admit.Rules ----
 
@@ -62,7 +61,7 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
 
     def tenant(self, tenant: str) -> "TenantRules":
         """What holds for a tenant; for one that is not configured, the defaults."""
-        if tenant not in self.tenants:
+        if not self.knows(tenant):
             return self._strangers
         rules = self._tenant_rules.get(tenant)
         if rules is None:  # thousands are configured, few of them are busy
@@ -86,17 +85,33 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
         """Where the embedded store keeps its data; a relative path counts from the folder of the config file."""
         return (Path(self.origin.folder) / self.store.data_dir).absolute()
 
+    def with_made(self, made: dict[str, TenantConfig]) -> "Config":
+        """The same with these settings of tenants; who changes one of them says so by `changed`."""
+        return msgspec.structs.replace(self, made=made)
+
+    def changed(self, tenant: str) -> None:
+        """The tenant's made settings are others now."""
+        self._tenant_rules.pop(tenant, None)
+
+    def knows(self, tenant: str) -> bool:
+        """Whether anybody configured the tenant."""
+        return tenant in self.tenants or tenant in self.made
+
+    def own(self, tenant: str) -> TenantConfig | None:
+        """What is set for this tenant alone, field by field: by command or API, else in the file; None: nothing."""
+        written, made = self.tenants.get(tenant), self.made.get(tenant)
+        if written is None or made is None:
+            return made or written
+        return cast("TenantConfig", _over(written, made))
+
     def terms(self, tenant: str) -> Terms:
         """What holds for a tenant, field by field: its own, else its plan's, else the defaults'."""
-        terms, own = self.tenant_defaults, self.tenants.get(tenant)
+        terms, own = self.tenant_defaults, self.own(tenant)
         if own is None:
             return terms
         layers = [self.plans[own.plan], own] if own.plan is not None and own.plan in self.plans else [own]
         for layer in layers:
-            given = {name: value for name in _INHERITED if (value := getattr(layer, name)) is not None}
-            if "class_limits" in given:
-                given["class_limits"] = {**terms.class_limits, **given["class_limits"]}
-            terms = msgspec.structs.replace(terms, **given)
+            terms = cast("Terms", _over(terms, layer))
         return terms
 
     def class_config(self, name: str) -> ClassConfig:
@@ -159,6 +174,16 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
 _ANY_CLASS = ClassConfig()
 
 
+def _over(below: Terms | PlanConfig, layer: PlanConfig) -> msgspec.Struct:
+    """`below` with what `layer` says, class_limits class by class."""
+    given = {name: value for name in layer.__struct_fields__ if (value := getattr(layer, name)) is not None}
+    if isinstance(below, Terms):
+        given.pop("plan", None)
+    if "class_limits" in given:
+        given["class_limits"] = {**(below.class_limits or {}), **given["class_limits"]}
+    return msgspec.structs.replace(below, **given)
+
+
 class _Rule:
     """A route rule as sets, for a look-up that does not grow with its lists."""
 
@@ -210,22 +235,29 @@ def compiled(config: Config) -> dict[str, object]:
     {class: [limit]}]; "s:<sender>": [limit]; "p:<provider>": [max_in_flight, [limit]].
     """
     slack_us = config.dispatch.slack_ms * 1000
-
-    def many(limits: tuple[Limit, ...]) -> list[list[int]]:
-        return [list(_packed(limit, slack_us)) for limit in limits]
-
-    def tenant(terms: Terms) -> list[object]:
-        return [many(terms.limits), {name: many(limits) for name, limits in sorted(terms.class_limits.items())}]
-
     by_weight = sorted(config.classes.items(), key=lambda item: (-item[1].weight, item[0]))
     scopes: dict[str, object] = {
         "classes": [[name, class_.weight, class_.share_permille] for name, class_ in by_weight],
-        "t:*": tenant(config.tenant_defaults),
+        "t:*": _tenant_limits(config.tenant_defaults, slack_us),
     }
-    scopes.update((f"t:{name}", tenant(config.terms(name))) for name in config.tenants)
-    scopes.update((f"s:{name}", many(sender.limits)) for name, sender in config.senders.items())
-    scopes.update((f"p:{name}", [p.max_in_flight, many(p.limits)]) for name, p in config.providers.items())
+    scopes.update((f"t:{name}", compiled_tenant(config, name)) for name in (*config.tenants, *config.made))
+    scopes.update((f"s:{name}", _many(sender.limits, slack_us)) for name, sender in config.senders.items())
+    scopes.update((f"p:{name}", [p.max_in_flight, _many(p.limits, slack_us)]) for name, p in config.providers.items())
     return scopes
+
+
+def compiled_tenant(config: Config, tenant: str) -> object:
+    """The value of one tenant's "t:<tenant>"; None where only the defaults hold for it."""
+    return _tenant_limits(config.terms(tenant), config.dispatch.slack_ms * 1000) if config.knows(tenant) else None
+
+
+def _tenant_limits(terms: Terms, slack_us: int) -> list[object]:
+    by_class = {name: _many(limits, slack_us) for name, limits in sorted(terms.class_limits.items())}
+    return [_many(terms.limits, slack_us), by_class]
+
+
+def _many(limits: tuple[Limit, ...], slack_us: int) -> list[list[int]]:
+    return [list(_packed(limit, slack_us)) for limit in limits]
 
 
 def diff_scopes(old: Mapping[str, object], new: Mapping[str, object]) -> set[str]:

@@ -9,7 +9,8 @@ from typing import cast
 
 import msgspec
 
-from smsd.config import Config, compiled, shared
+from smsd.config import Config, compiled, follow, shared
+from smsd.control.made import made, read
 from smsd.store import keys
 from smsd.store.shard import Shard
 
@@ -52,10 +53,30 @@ async def published(shard: Shard) -> Published:
 
 async def publish(config: Config, shards: Sequence[Shard]) -> int:
     """Puts a config in force in every shard, and remembers that it was. Returns the first shard's revision."""
-    hash_, source, scripts = content_hash(config), shared(config), for_scripts(config)
-    revisions = [await shard.publish(hash_, source, scripts) for shard in shards]
-    await remember(shards[0], hash_)
+    revisions = [await publish_in(shard, config) for shard in shards]
+    await remember(shards[0], content_hash(config))
     return revisions[0]
+
+
+async def publish_in(shard: Shard, config: Config) -> int:
+    """The same in one shard, with the settings that were made for its tenants. Returns the revision."""
+    revision = -1
+    while revision < 0:  # a tenant's settings have changed between our look and our write
+        there = await made(shard)
+        scripts = for_scripts(config.with_made(read(config, there.tables)))
+        revision = await shard.publish(content_hash(config), shared(config), scripts, tenants=there.version)
+    return revision
+
+
+async def in_force(local: Config, shard: Shard, *, secrets: bool = False) -> tuple[int, Config]:
+    """The revision in force in a shard, and the config that it makes on this host; the local one before there is any.
+
+    `secrets`: whether those that it refers to must be there. Raises ConfigErrors where it cannot be used here.
+    """
+    there = await published(shard)
+    if there.revision == 0 or there.hash == content_hash(local):
+        return there.revision, local
+    return there.revision, follow(local, there.source, secrets=secrets)
 
 
 async def seen(shard: Shard, hash_: str) -> bool:

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, cast
 from zlib import crc32
 
-from smsd.config import Config, follow
-from smsd.control.revision import Published, content_hash, for_scripts, publish, published, remember, seen
+from smsd.config import Config, TenantConfig, follow
+from smsd.control.made import changed, read
+from smsd.control.revision import Published, content_hash, publish, publish_in, published, remember, seen
 from smsd.store import keys
 from smsd.store.shard import Shard
 
@@ -27,6 +28,8 @@ class Live:
         self.shards = list(shards)
         self.process = process or name_process()
         self.trouble = ""  # why the store's revision is not in force here, or ""
+        self._made: dict[str, TenantConfig] = {}  # one for all revisions: a change of a tenant need not copy it
+        self._made_at = [-1] * len(self.shards)  # the version of each shard's part of it
         self._subscribers: list[Callable[[], None]] = []
 
     def shard_of(self, tenant: str) -> Shard:
@@ -44,9 +47,28 @@ class Live:
 
     def swap(self, config: Config, revision: int) -> None:
         """Puts a config in force, whole."""
-        self.config, self.revision, self.trouble = config, revision, ""
+        self.config, self.revision, self.trouble = config.with_made(self._made), revision, ""
         for told in self._subscribers:
             told()
+
+    async def follow_tenants(self) -> int:
+        """Takes over what was made for tenants since the last look; how many have changed."""
+        total = 0
+        for i, shard in enumerate(self.shards):
+            news = await changed(shard, self._made_at[i])
+            if news is None:
+                continue
+            gone = [name for name, table in news.tables.items() if table is None]
+            if news.whole:
+                gone += [name for name in self._made if self.shard_of(name) is shard and name not in news.tables]
+            for name in gone:
+                self._made.pop(name, None)
+            self._made.update(read(self.config, news.tables))
+            for name in (*gone, *news.tables):
+                self.config.changed(name)
+            self._made_at[i] = news.version
+            total += len(gone) + len(news.tables)
+        return total
 
 
 Step = Literal["kept", "published", "followed", "superseded"]
@@ -63,6 +85,7 @@ async def agree(live: Live) -> Step:
     Raises ConfigErrors where the store's cannot be used on this host.
     """
     mine, there = content_hash(live.config), await published(live.shards[0])
+    await live.follow_tenants()
     if there.hash == mine:
         await remember(live.shards[0], mine)
         await _repair(live, there)
@@ -81,6 +104,7 @@ async def catch_up(live: Live) -> Step:
 
     Raises ConfigErrors where the new one cannot be used on this host; then the old one holds, and `trouble` says why.
     """
+    await live.follow_tenants()
     key = keys.key(live.shards[0].number, "conf")
     asked = live.shards[0].client.hmget(key, ["revision", "hash"])
     revision, hash_ = await cast("Awaitable[list[bytes | None]]", asked)
@@ -117,4 +141,4 @@ async def _repair(live: Live, there: Published) -> None:
     """A publisher that died half-way has left some shards behind."""
     for shard in live.shards[1:]:
         if (await published(shard)).hash != there.hash:
-            await shard.publish(there.hash, there.source, for_scripts(live.config))
+            await publish_in(shard, live.config)

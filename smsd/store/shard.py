@@ -315,8 +315,13 @@ class Shard:
 
     # ---- steering ----------------------------------------------------------------------------------------------------
 
-    async def publish(self, content_hash: str, source: bytes, compiled: Mapping[str, object]) -> int:
-        """Puts a config in force; returns its revision. `compiled` is everything that the scripts read."""
+    async def publish(
+        self, content_hash: str, source: bytes, compiled: Mapping[str, object], *, tenants: int = 0
+    ) -> int:
+        """Puts a config in force; returns its revision. `compiled` is everything that the scripts read.
+
+        `tenants`: the version of the tenants' settings that it was compiled with; -1 where that has changed meanwhile.
+        """
         old = await cast("Awaitable[dict[bytes, bytes]]", self.client.hgetall(keys.key(self.number, "conf")))
         new = {name: _encode(value) for name, value in compiled.items()}
         kept = {b"revision", b"hash", b"source"}
@@ -326,8 +331,8 @@ class Shard:
                 pairs += [name, value]
         for name in old.keys() - kept - {name.encode() for name in new}:
             pairs += [name, b""]
-        revision = int(await self.run("publish", content_hash, source, *pairs))
-        if pairs:
+        revision = int(await self.run("publish", content_hash, source, tenants, *pairs))
+        if pairs and revision > 0:
             await self.rewake()
         return revision
 

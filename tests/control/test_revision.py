@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
 
+from smsd.config import ConfigErrors
 from smsd.control import revision
 from smsd.store.shard import Shard
 from tests.support.config import config
@@ -28,3 +30,15 @@ async def test_publishing_what_is_in_force_makes_no_revision(redis: Redis, tmp_p
     shards, mine = [Shard(redis)], config(tmp_path)
     assert [await revision.publish(mine, shards) for _ in range(2)] == [1, 1]
     assert await revision.publish(config(tmp_path, limit="9/s"), shards) == 2
+
+
+async def test_the_config_in_force_can_be_read_without_its_secrets(redis: Redis, tmp_path: Path) -> None:
+    """A command that only looks works on a host that has no secret of the providers."""
+    shards, mine = [Shard(redis)], config(tmp_path)
+    named = '[providers.other]\ntype = "twilio"\naccount_sid = "AC0"\nauth_token = "env:NOT_HERE"\n'
+    there = config(tmp_path, extra=named.replace('"AC0"', '"env:SID"'), env={"SID": "AC" + "0" * 32, "NOT_HERE": "x"})
+    assert await revision.publish(there, shards) == 1
+    number, theirs = await revision.in_force(mine, shards[0])
+    assert (number, "other" in theirs.providers) == (1, True)
+    with pytest.raises(ConfigErrors):
+        await revision.in_force(mine, shards[0], secrets=True)
