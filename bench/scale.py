@@ -22,6 +22,7 @@ from redis.asyncio import Redis
 
 from bench.rig import Entry, Rig, number, rig, rss_kb
 from smsd.store import keys
+from smsd.store.holds import pause, resume
 from smsd.store.shard import Shard
 
 WITHIN = 0.15
@@ -151,7 +152,7 @@ class Rigged:
         async def steer() -> None:
             async with Redis.from_url(self.made.store_url) as client:
                 shard = Shard(client)
-                await (shard.pause("p:carrier", reason="bench") if paused else shard.resume("p:carrier"))
+                await (pause(shard, "p:carrier", reason="bench") if paused else resume(shard, "p:carrier"))
 
         asyncio.run(steer())
 
