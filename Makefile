@@ -18,7 +18,7 @@ STALE := $(shell $(BIN)/python -c '' 2>/dev/null && test "`cat $(RUN) 2>/dev/nul
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format types coverage docs lock clean stale
-.PHONY: bench bench-limits bench-fairness bench-scale bench-steer chaos
+.PHONY: bench bench-limits bench-fairness bench-scale bench-steer bench-start chaos
 
 help: ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,9 @@ bench-scale: $(DEV) ## Compare cost with many tenants and a long backlog against
 
 bench-steer: $(DEV) ## Measure how soon a pause, a lower limit and a cancel hold at the carrier, with 500,000 queued.
 	@$(BIN)/python bench/steer.py $(ARGS)
+
+bench-start: $(DEV) ## Measure how long each command takes to start, and what of it is Python's own.
+	@$(BIN)/python bench/start.py $(ARGS)
 
 chaos: $(DEV) ## Kill and stop workers and the store at random for a long while; count what was lost or doubled.
 	@$(BIN)/python bench/chaos.py $(ARGS)

@@ -1,13 +1,64 @@
-"""Every command by its name, and the one place where what was typed becomes an exit code."""
+"""From what was typed to a command's function and its exit code: the one place where both meet.
+
+Reads only the options of the command that was typed, and imports only its function: any command starts at once.
+"""
 
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from cyclopts import App, CycloptsError
+from smsd.cli.commands import COMMANDS, members
+from smsd.cli.manual import overview
+from smsd.cli.parsing import Helped, Mistyped, given, meant
+from smsd.cli.say import Code, Trouble, complain, say
 
-from smsd.cli import ask, operate, tools
-from smsd.cli.say import EXIT_CODES, Code, Trouble, complain
+
+def call(argv: Sequence[str] | None = None) -> int:
+    """Runs what was typed; whatever goes wrong becomes one line and an exit code."""
+    typed = list(sys.argv[1:] if argv is None else argv)
+    name, rest = _named(typed)
+    try:
+        return _call(name, rest)
+    except Trouble as trouble:
+        complain(str(trouble))
+        return trouble.code
+    except KeyboardInterrupt:
+        return Code.STOPPED
+    except BrokenPipeError:  # as `smsd status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Code.OK
+
+
+def _named(typed: Sequence[str]) -> tuple[str, list[str]]:
+    """The longest name of a command, or of a group of commands, that was typed; and what follows it."""
+    for words in (2, 1):
+        name = " ".join(typed[:words])
+        if len(typed) >= words and (name in COMMANDS or members(name)):
+            return name, list(typed[words:])
+    return "", list(typed)
+
+
+def _call(name: str, rest: list[str]) -> int:
+    command, typed = COMMANDS.get(name), f"smsd {name}".rstrip()
+    try:
+        if command is not None:
+            module, _, function = command.call.partition(":")
+            return int(getattr(import_module(module), function)(**given(command, rest)))
+        if not rest or rest[0] in ("-h", "--help"):
+            say(overview(name))
+            return Code.OK if rest else Code.MISTAKE
+        if rest[0] == "--version":
+            say(_version())
+            return Code.OK
+        known = [member.removeprefix(f"{name} ").split()[0] for member in members(name)]
+        raise Mistyped(f'{typed} has no command "{rest[0]}"{meant(rest[0], known)}.')
+    except Helped as helped:
+        say(str(helped))
+        return Code.OK
+    except Mistyped as mistyped:
+        complain(f"{mistyped} Try: {typed} --help")
+        return Code.MISTAKE
 
 
 def _version() -> str:
@@ -17,44 +68,3 @@ def _version() -> str:
         return version("smsd-dispatch")
     except PackageNotFoundError:  # from a source folder that nobody installed
         return "unknown"
-
-
-def made() -> App:
-    """The commands, each with its help."""
-    app = App(
-        name="smsd",
-        help="Brings text messages from Redis streams to SMS providers.",
-        help_epilogue=EXIT_CODES,
-        help_format="plaintext",
-        version=_version,
-        result_action="return_value",
-        exit_on_error=False,
-        print_error=False,
-        suppress_keyboard_interrupt=False,
-    )
-    for command in (operate.run, operate.check, operate.reload, ask.status, ask.trace, ask.send, ask.health):
-        app.command(command)
-    for command in (tools.demo, tools.segments, tools.vet):
-        app.command(command)
-    app.command(tools.carrier, help_flags=[], version_flags=[])
-    return app
-
-
-def call(argv: Sequence[str] | None = None) -> int:
-    """Runs what was typed; whatever goes wrong becomes one line and an exit code."""
-    typed = list(sys.argv[1:] if argv is None else argv)
-    try:
-        result = made()(typed)
-    except CycloptsError as error:
-        name = f"smsd {typed[0]}" if typed and not typed[0].startswith("-") else "smsd"
-        complain(f"{' '.join(str(error).split())} Try: {name} --help")
-        return Code.MISTAKE
-    except Trouble as trouble:
-        complain(str(trouble))
-        return trouble.code
-    except KeyboardInterrupt:
-        return Code.STOPPED
-    except BrokenPipeError:  # as `smsd status | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Code.OK
-    return int(result) if isinstance(result, int) else Code.OK

@@ -1,55 +1,29 @@
 """The commands that ask a running smsd, or its store: send, trace, status, health."""
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any
 
-from cyclopts import Parameter
-
-from smsd.cli.say import CONFIG, Code, ConfigPath, Json, Trouble, answer, run, say
+from smsd.cli.say import Code, Trouble, answer, run, say
 
 HEALTH_S = 3.0
 
 
 def send(
+    *,
     tenant: str,
     to: str,
     body: str,
-    /,
-    *,
-    class_: Annotated[str, Parameter(name="--class")] = "reminder",
-    id: str = "",
-    sender: Annotated[str, Parameter(name="--from")] = "",
-    campaign: str = "",
-    not_before: str = "",
-    not_after: str = "",
-    timeout: Annotated[float, Parameter(help="seconds to wait for its end; 0: do not wait")] = 60,
-    config: ConfigPath = CONFIG,
-    json: Json = False,
+    class_: str,
+    id: str,
+    sender: str,
+    campaign: str,
+    not_before: str,
+    not_after: str,
+    timeout: float,
+    config: Path,
+    json: bool,
 ) -> Code:
-    """Send one message and wait for its end.
-
-    Exits with 0 when it was delivered (or, with --timeout 0, enqueued).
-
-    Parameters
-    ----------
-    tenant
-        whose message it is
-    to
-        the recipient, as +353861234567
-    body
-        the text
-    class_
-        reminder, marketing, or another of the config
-    id
-        the platform's own id; made up where none is given
-    sender
-        a number, short code or name; else the tenant's
-    campaign
-        the campaign that it belongs to
-    not_before
-        as 2026-11-24T10:00:00+01:00, or in epoch milliseconds
-    not_after
-        likewise
-    """
+    """Send one message and wait for its end."""
     from smsd.cli.ask_send import Letter, post
 
     fields = {
@@ -68,22 +42,12 @@ def send(
     return Code.OK if end["state"] == "delivered" or timeout == 0 else Code.NOT
 
 
-def trace(tenant: str, id: str, /, *, config: ConfigPath = CONFIG, json: Json = False) -> Code:
-    """Tell the whole story of one message in plain words.
-
-    Exits with 1 when the message is not known (any more).
-
-    Parameters
-    ----------
-    tenant
-        whose message it is
-    id
-        its id; one that came without: CLASS-ENTRY_ID
-    """
+def trace(*, tenant: str, id: str, config: Path, json: bool) -> Code:
+    """Tell the whole story of one message in plain words."""
     return run(_trace(tenant, id, config, json))
 
 
-async def _trace(tenant: str, id: str, config: ConfigPath, json: bool) -> Code:
+async def _trace(tenant: str, id: str, config: Path, json: bool) -> Code:
     import time
     from zlib import crc32
 
@@ -113,11 +77,8 @@ async def _trace(tenant: str, id: str, config: ConfigPath, json: bool) -> Code:
     return Code.OK
 
 
-def status(*, config: ConfigPath = CONFIG, json: Json = False) -> Code:
-    """Show what waits, what is in flight, which config is in force, and who works.
-
-    Exits with 1 when nobody works, or another config than the file's is in force.
-    """
+def status(*, config: Path, json: bool) -> Code:
+    """Show what waits, what is in flight, which config is in force, and who works."""
     from smsd.cli.ask_status import shown, standing
 
     now = run(standing(config))
@@ -125,7 +86,7 @@ def status(*, config: ConfigPath = CONFIG, json: Json = False) -> Code:
     return Code.OK if now.processes and now.config_is_file else Code.NOT
 
 
-def health(*, config: ConfigPath = CONFIG, json: Json = False) -> Code:
+def health(*, config: Path, json: bool) -> Code:
     """Ask the smsd of this host whether it is ready; 1 when it is not."""
     import http.client
 

@@ -1,21 +1,13 @@
 """The commands that run smsd and change its config: run, check, reload."""
 
 import os
-from typing import Annotated
+from pathlib import Path
 
-from cyclopts import Parameter
-
-from smsd.cli.say import CONFIG, Code, ConfigPath, Json, Trouble, answer
+from smsd.cli.say import Code, Trouble, answer
 from smsd.cli.say import run as run_async
 
 
-def run(
-    *,
-    workers: Annotated[int, Parameter(help="processes that share the work")] = 1,
-    config: ConfigPath = CONFIG,
-    with_parent: Annotated[bool, Parameter(negative="", help="drain and end when standard input does")] = False,
-    verbose: Annotated[bool, Parameter(negative="", help="log more")] = False,
-) -> int:
+def run(*, workers: int, config: Path, with_parent: bool, verbose: bool) -> int:
     """Run the daemon until SIGTERM or SIGINT, which drain it; SIGHUP reloads the config."""
     from smsd.shell.daemon import Settings, run_one
     from smsd.shell.supervisor import run_many
@@ -26,7 +18,7 @@ def run(
     return run_one(settings) if workers == 1 else run_many(settings, workers)
 
 
-def check(*, config: ConfigPath = CONFIG, json: Json = False) -> Code:
+def check(*, config: Path, json: bool) -> Code:
     """Print every mistake in the config, with file and line and what would be right; 2 when there is one."""
     from smsd.config import ConfigErrors, load
 
@@ -42,16 +34,12 @@ def check(*, config: ConfigPath = CONFIG, json: Json = False) -> Code:
     return Code.MISTAKE if mistakes else Code.OK
 
 
-def reload(*, config: ConfigPath = CONFIG, json: Json = False) -> Code:
-    """Check the config and put it in force in every process of every host, also backwards.
-
-    What is in [store], [http] and [webhooks] belongs to one host: a SIGHUP reads these again, addresses hold until a
-    restart.
-    """
+def reload(*, config: Path, json: bool) -> Code:
+    """Check the config and put it in force in every process of every host, also backwards."""
     return run_async(_reload(config, json))
 
 
-async def _reload(config: ConfigPath, json: bool) -> Code:
+async def _reload(config: Path, json: bool) -> Code:
     from smsd.cli.reach import reach
     from smsd.control.revision import content_hash, publish, published
 

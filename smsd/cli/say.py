@@ -6,10 +6,7 @@ Never shows a traceback for what a person can mend.
 import sys
 from collections.abc import Coroutine
 from enum import IntEnum
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
-
-from cyclopts import Parameter
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -29,13 +26,6 @@ EXIT_CODES = (
     "Exit codes: 0 as wished; 1 done, but not as wished; 2 a mistake in the command line or the config; "
     "3 the store cannot be reached."
 )
-
-ConfigPath = Annotated[
-    Path, Parameter(name="--config", env_var="SMSD_CONFIG", help="the config file", group="Everywhere")
-]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="answer as one line of JSON", group="Everywhere")]
-
-CONFIG = Path("smsd.toml")
 
 
 class Trouble(Exception):

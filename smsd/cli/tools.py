@@ -1,21 +1,12 @@
-"""The commands that need no store: segments, vet, carrier, demo."""
+"""The commands that need no store: segments, vet, carrier, demo. Never read the config."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from smsd.cli.say import Code, Json, Trouble, answer, say
+from smsd.cli.say import Code, Trouble, answer, say
 
 
-def segments(text: str, /, *, json: Json = False) -> Code:
-    """Count the segments of a text, as providers bill them.
-
-    Parameters
-    ----------
-    text
-        the text of a message
-    """
+def segments(*, text: str, json: bool) -> Code:
+    """Count the segments of a text, as providers bill them."""
     from smsd.text import segment
 
     try:
@@ -30,22 +21,8 @@ def segments(text: str, /, *, json: Json = False) -> Code:
     return Code.OK
 
 
-def vet(
-    target: str,
-    /,
-    *,
-    vectors: Annotated[Path | None, Parameter(help="a JSON file of what only the vendor can tell")] = None,
-    json: Json = False,
-) -> Code:
-    """Hold a provider to its contract, without a network and without an account.
-
-    Exits with 1 when it does not conform.
-
-    Parameters
-    ----------
-    target
-        a type, such as twilio, or package.module:Class
-    """
+def vet(*, target: str, vectors: Path | None, json: bool) -> Code:
+    """Hold a provider to its contract, without a network and without an account."""
     from smsd.testing.conformance import vet as vet_provider
 
     try:
@@ -57,7 +34,7 @@ def vet(
     return Code.OK if report.ok else Code.NOT
 
 
-def carrier(*flags: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+def carrier(*, flags: list[str]) -> int:
     """Run the built-in carrier by itself, to try a config against: see smsd carrier --help."""
     from smsd.testing.carrier import main
 
@@ -67,23 +44,8 @@ def carrier(*flags: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int
         return end.code if isinstance(end.code, int) else Code.MISTAKE
 
 
-def demo(
-    *,
-    messages: Annotated[int, Parameter(help="how many to enqueue")] = 20_000,
-    tenants: Annotated[int, Parameter(help="how many send them")] = 4_000,
-    workers: Annotated[int, Parameter(help="processes of smsd run")] = 2,
-    seed: Annotated[int, Parameter(help="of the messages and of the carrier's faults")] = 1,
-    limit_s: Annotated[float, Parameter(help="seconds for the messages to end")] = 155,
-    keep: Annotated[bool, Parameter(negative="", help="keep the folder: config, log, data of the store")] = False,
-    json: Annotated[
-        bool, Parameter(negative="", help="print the ledger as one line of JSON, and nothing else")
-    ] = False,
-) -> Code:
-    """Run thousands of messages from the streams to the built-in carrier and back, and account for each.
-
-    Starts a store, a carrier and workers of its own, on free ports and in a folder of its own, and ends them all. Exits
-    with 0 only when nothing was lost, nothing doubled without the flag, and every message is accounted for.
-    """
+def demo(*, messages: int, tenants: int, workers: int, seed: int, limit_s: float, keep: bool, json: bool) -> Code:
+    """Run thousands of messages from the streams to the built-in carrier and back, and account for each."""
     from smsd.demo.run import Plan, run
     from smsd.demo.stage import Unstaged
 

@@ -1,54 +1,84 @@
 """The command line itself: names, help, exit codes, mistakes, and that it starts at once."""
 
+import inspect
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import get_origin
 
 import pytest
 
-from smsd.cli.app import call, made
+from smsd.cli.app import call
+from smsd.cli.command import Command
+from smsd.cli.commands import COMMANDS
 from tests.support.running import smsd
 
-COMMANDS = ["carrier", "check", "demo", "health", "reload", "run", "segments", "send", "status", "trace", "vet"]
-HEAVY = ("redis", "aiohttp", "phonenumbers", "prometheus_client", "twilio", "uvloop", "structlog", "smsd.config")
+HEAVY = ("aiohttp", "phonenumbers", "prometheus_client", "redis", "smsd.config", "structlog", "twilio", "uvloop")
+NEEDED = {  # what a command may import of them; those that are not named import none
+    ("health", "--config", "none.toml"): ["smsd.config"],
+    ("check", "--config", "none.toml"): ["smsd.config"],
+    ("segments", "hello"): [],
+    ("send", "--help"): [],
+    ("--help",): [],
+    ("sned",): [],
+}
 
 
 def test_help_names_every_command_and_the_exit_codes() -> None:
     """Whoever types only `smsd --help` sees what there is and what an exit code means."""
     said = smsd("--help")
     assert said.code == 0
-    assert [name for name in COMMANDS if not re.search(rf"\b{name}\b", said.out)] == []
+    assert [name for name in COMMANDS if not re.search(rf"^  {name} ", said.out, re.MULTILINE)] == []
     assert "Exit codes: 0" in said.out
+    assert max(map(len, said.out.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "carrier"])
-def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each command says what it does and what it takes; those that read the config name its option."""
-    assert call([command, "--help"]) == 0
+def test_a_bare_name_is_help_but_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a command the same is shown, with 2."""
+    assert call([]) == 2
+    assert "Usage: smsd COMMAND" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
+def test_each_command_has_help(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command says what it does and all that it takes."""
+    assert call([*command.name.split(), "--help"]) == 0
     said = capsys.readouterr().out
-    assert f"smsd {command}" in said
-    assert ("--config" in said) == (command not in ("demo", "segments", "vet"))
+    assert f"smsd {command.name}" in said
+    assert [takes for takes in command.takes if (takes.flag or takes.shown) not in said] == []
 
 
-def test_no_command_imports_what_it_may_not_need() -> None:
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
+def test_each_function_takes_what_its_row_says(command: Command) -> None:
+    """The table and the functions do not drift apart, nor do names, kinds and defaults."""
+    module, _, name = command.call.partition(":")
+    parameters = inspect.signature(getattr(import_module(module), name), eval_str=True).parameters
+    assert list(parameters) == (["flags"] if command.own_parser else [takes.name for takes in command.takes])
+    for takes in command.takes:
+        kind = parameters[takes.name].annotation
+        if takes.name != "config":
+            assert isinstance(takes.default, list if get_origin(kind) is list else kind), takes
+
+
+@pytest.mark.parametrize(("typed", "needed"), NEEDED.items(), ids=lambda value: " ".join(value))
+def test_commands_import_only_what_they_need(typed: tuple[str, ...], needed: list[str]) -> None:
     """Everything heavy is imported by the command that needs it, so that any starts at once."""
-    code = f"import sys, smsd.cli.app; smsd.cli.app.made(); print([n for n in {HEAVY!r} if n in sys.modules])"
+    code = f"import sys, smsd.cli; smsd.cli.main({typed!r}); print([n for n in {HEAVY!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_every_command_is_registered() -> None:
-    """The command line and this list of commands do not drift apart."""
-    assert sorted(name for name in made() if not name.startswith("-")) == COMMANDS
+    assert done.stdout.splitlines()[-1] == str(needed)
 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (["sned"], "sned"),
+        (["sned"], 'did you mean "send"?'),
         (["segments"], "smsd segments --help"),
-        (["segments", "a", "--nosuch"], "nosuch"),
+        (["segments", "a", "--nosuch"], 'no option "--nosuch"'),
+        (["segments", "a", "--jsno"], 'did you mean "--json"?'),
+        (["segments", "a", "b"], "goes in quotes"),
+        (["completion", "csh"], "bash"),
         (["demo", "--messages", "many"], "many"),
         (["demo", "--messages", "0"], "--messages must be at least 1"),
         (["run", "--workers", "0"], "--workers must be from 1"),
@@ -63,6 +93,14 @@ def test_a_mistyped_line_is_one_line_and_a_code(
     told = capsys.readouterr()
     assert (told.out, len(told.err.splitlines())) == ("", 1)
     assert said in told.err
+
+
+def test_options_stand_anywhere_and_texts_may_look_like_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """An option may stand before, between and after words; what follows -- is never one."""
+    assert call(["segments", "--json", "--", "-20%"]) == 0
+    assert call(["segments", "-20%"]) == 2
+    assert call(["vet", "--json", "fake", "--vectors", "none.json"]) == 2
+    assert "none.json: cannot be read" in capsys.readouterr().err
 
 
 def test_a_mistake_shows_no_traceback() -> None:

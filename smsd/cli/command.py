@@ -1,0 +1,84 @@
+"""What a command is: its name, what it takes, what it says of itself, and where the function is that does it.
+
+Pure and light: the whole table of commands is made of this at each start. Never imports a command's function.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+Read = Callable[[str], object]
+
+
+class Takes(NamedTuple):
+    """One thing that a command takes: a word by its place, an option with a value, or a switch."""
+
+    name: str  # the parameter of the command's function
+    help: str
+    flag: str = ""  # "--id"; empty: a word by its place
+    shown: str = ""  # what stands for the value in the help: "TENANT"
+    read: Read | None = None  # makes the value of what was typed; None: the text itself, or a switch
+    default: object = None
+    times: str = ""  # of words: "" one, "?" at most one, "*" any
+    choices: tuple[str, ...] = ()
+    switch: bool = False
+    file: bool = False  # names a file, for completion
+
+
+class Command(NamedTuple):
+    """One command."""
+
+    name: str  # "trace", or with the group that it belongs to, "dead list"
+    call: str  # module:function, which gets what was typed by the names of `takes` and returns its exit code
+    summary: str  # one line, without a full stop
+    takes: tuple[Takes, ...] = ()
+    more: str = ""  # what else there is to know; paragraphs are separated by an empty line
+    codes: tuple[str, ...] = ()  # what its exit codes mean, where they say more than everywhere
+    example: str = ""
+    own_parser: str = ""  # module:function that returns its argparse parser, where the function gets all that was typed
+
+
+def word(shown: str, said: str, *, name: str = "", times: str = "", choices: tuple[str, ...] = ()) -> Takes:
+    """A word by its place."""
+    return Takes(
+        name or shown.lower(), said, shown=shown, times=times, choices=choices, default=[] if times == "*" else ""
+    )
+
+
+def option(
+    flag: str,
+    shown: str,
+    said: str,
+    *,
+    name: str = "",
+    read: Read | None = None,
+    default: object = "",
+    choices: tuple[str, ...] = (),
+    file: bool = False,
+) -> Takes:
+    """An option with a value."""
+    return Takes(name or _parameter(flag), said, flag, shown, read=read, default=default, choices=choices, file=file)
+
+
+def switch(flag: str, said: str) -> Takes:
+    """An option without a value: False unless it is given."""
+    return Takes(_parameter(flag), said, flag, default=False, switch=True)
+
+
+def _parameter(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
+
+
+def whole(text: str) -> int:
+    """A whole number. Raises ValueError with what would be right."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f'"{text}" is no whole number, as 10') from None
+
+
+def number(text: str) -> float:
+    """A number. Raises ValueError with what would be right."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f'"{text}" is no number, as 2.5') from None
