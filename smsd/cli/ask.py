@@ -1,7 +1,6 @@
-"""The commands that ask a running smsd, or its store: send, trace, status, health."""
+"""The commands that ask a running smsd, or its store: send, status, health."""
 
 from pathlib import Path
-from typing import Any
 
 from smsd.cli.say import Code, Trouble, answer, run, say
 
@@ -40,41 +39,6 @@ def send(
     end = run(post(config, letter, tell=(lambda _: None) if json else say))
     answer(end, f"{end['state']}{': ' + end['reason'] if end.get('reason') else ''}", json=json)
     return Code.OK if end["state"] == "delivered" or timeout == 0 else Code.NOT
-
-
-def trace(*, tenant: str, id: str, config: Path, json: bool) -> Code:
-    """Tell the whole story of one message in plain words."""
-    return run(_trace(tenant, id, config, json))
-
-
-async def _trace(tenant: str, id: str, config: Path, json: bool) -> Code:
-    import time
-    from zlib import crc32
-
-    from smsd.cli import story
-    from smsd.cli.reach import reach
-
-    async with reach(config) as store:
-        key = f"{tenant}/{id}"
-        record = await store.shards[crc32(tenant.encode()) % len(store.shards)].record(key)
-    if record is None:
-        raise Trouble(
-            f"{key} is not known: it was never taken (look for a rejected event), or its record is gone "
-            "([retention] messages)"
-        )
-    told: dict[str, Any] = {
-        "tenant": tenant,
-        "id": id,
-        "state": record.state,
-        "class": record.class_,
-        "route": record.route,
-        "attempts": record.attempt,
-        "deadline_ms": record.deadline // 1000,
-        "history": [] if record.state == "tomb" else story.steps(record),
-        "taken": record.taken,
-    }
-    answer(told, "\n".join(story.tell(key, record, time.time_ns() // 1000)), json=json)
-    return Code.OK
 
 
 def status(*, config: Path, json: bool) -> Code:

@@ -72,11 +72,18 @@ ASK = (
     ),
     Command(
         "trace",
-        "smsd.cli.ask:trace",
+        "smsd.cli.ask_story:trace",
         "Tell the whole story of one message in plain words",
         (TENANT, word("ID", "its id; one that came without: CLASS-ENTRY_ID"), CONFIG, JSON),
         codes=("1 when the message is not known (any more)",),
         example="smsd trace acme r-1",
+    ),
+    Command(
+        "limits",
+        "smsd.cli.ask_story:limits",
+        "Say what each limit of a tenant is, and which binds now",
+        (TENANT, CONFIG, JSON),
+        example="smsd limits acme",
     ),
     Command(
         "status",

@@ -1,4 +1,4 @@
-"""Tells the story of one message in plain words, from its record.
+"""Tells the story of one message (control/story.py) in plain words.
 
 Pure: reads no store. Never shows a number or a text.
 """
@@ -6,9 +6,11 @@ Pure: reads no store. Never shows a number or a text.
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import msgspec
+from smsd.control.limits import Limits
+from smsd.control.story import Delays, Step, Story
 
-from smsd.store.record import FLAG_CANCEL, FLAG_DOUBLE, Record
+SHORT = {"leased": "leaving right now", "tomb": "not known, but for its cancel"}
+"""What a state is called where its name says too little."""
 
 WORDS = {
     "queued": "queued",
@@ -25,15 +27,6 @@ WORDS = {
     "receipt": "a receipt came",
 }
 """What a step of the history is called."""
-
-NOW = {
-    "queued": "It waits to be sent",
-    "leased": "It is leaving right now",
-    "submitted": "The provider has it; its receipt is awaited",
-    "unknown": "It may have left; that is being found out",
-    "tomb": "Only its cancel is known yet: a send with this id will end cancelled at once",
-}
-"""What an open state means; every other state is an end."""
 
 REASONS = {
     "refused": "the provider refused it",
@@ -58,49 +51,52 @@ REASONS = {
 """What a reason means."""
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One line of a message's history."""
-
-    at_ms: int
-    what: str
-    facts: dict[str, str]
-
-
-def steps(record: Record) -> list[Step]:
-    """The history: how it came, and every change since."""
-    facts = _pairs(record.echo.split("\x1f")) if record.echo else {}
-    came = {name: facts[name] for name in ("segments", "encoding", "to_country", "campaign") if name in facts}
-    told = [Step(record.entered // 1000, "taken", {"class": record.class_, "route": record.route, **came})]
-    for line in record.hist.splitlines():
-        at, what, *rest = line.split("\t")
-        told.append(Step(int(at), what, _pairs(rest)))
-    return told
-
-
-def tell(key: str, record: Record, now_us: int) -> list[str]:
+def tell(story: Story, now_ms: int) -> list[str]:
     """The story, a line each."""
-    return list(_lines(key, record, now_us))
+    return list(_lines(story, now_ms))
 
 
-def _lines(key: str, record: Record, now_us: int) -> Iterator[str]:
-    tenant, _, id_ = key.partition("/")
-    yield f"message {id_} of tenant {tenant}: {record.state}"
-    history = [] if record.state == "tomb" else steps(record)
-    first = history[0].at_ms if history else 0
-    for step in history:
-        yield f"  {_at(step.at_ms)}  {_since(step.at_ms - first):>11}  {_said(step, record)}"
-    if record.state in NOW:
-        yield f"{NOW[record.state]}{_waits(record, now_us)}."
-    if record.flags & FLAG_CANCEL and record.state in ("leased", "unknown"):
+def _lines(story: Story, now_ms: int) -> Iterator[str]:
+    yield f"message {story.id} of tenant {story.tenant}: {SHORT.get(story.state, story.state)}"
+    for step in story.history:
+        yield f"  {_at(step.at_ms)}  {_since(step.at_ms - story.taken_ms):>11}  {_said(step)}"
+    if story.state == "tomb":
+        yield "Only its cancel is known yet: a send with this id will end cancelled at once."
+    for hold in story.holds:
+        yield f"Now: {hold.sentence}{_in(hold.until_ms, now_ms)}."
+    if story.state == "queued" and not story.holds:
+        yield "Now: nothing holds it; it leaves when its turn comes, within moments."
+    if story.state in ("queued", "leased"):
+        yield f"It expires at {_at(story.deadline_ms)}."
+    if story.cancel_asked:
         yield "It was cancelled while it was leaving: it ends cancelled if it turns out not to have been taken."
-    if record.flags & FLAG_DOUBLE:
+    if story.possible_duplicate:
         yield "It was sent again although the first attempt was not certain: the person may have it twice."
+    if told := _delays(story.delays):
+        yield f"Delays: {told}."
 
 
-def _said(step: Step, record: Record) -> str:
+def _delays(delays: Delays) -> str:
+    spans = {"in the queue": delays.queue_ms, "of it at limits": delays.limit_ms}
+    spans |= {"until the provider answered": delays.submit_ms, "until its receipt": delays.receipt_ms}
+    return ", ".join(f"{ms / 1000:.3f} s {what}" for what, ms in spans.items() if ms is not None)
+
+
+def _in(until_ms: int | None, now_ms: int) -> str:
+    return "" if until_ms is None or until_ms <= now_ms else f", in {_span((until_ms - now_ms) / 1000)}"
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _said(step: Step) -> str:
     facts = dict(step.facts)
     if step.what == "taken":
-        parts = f"{facts.get('segments', record.cost)} x {facts.get('encoding', 'segment')}"
+        parts = f"{facts.get('segments', 1)} x {facts.get('encoding', 'segment')}"
         to = f" to {facts['to_country']}" if "to_country" in facts else ""
         campaign = f", campaign {facts['campaign']}" if "campaign" in facts else ""
         return f"taken by smsd: {facts['class']}, route {facts['route']}, {parts}{to}{campaign}"
@@ -122,22 +118,6 @@ _NAMES = {
 }
 
 
-def _waits(record: Record, now_us: int) -> str:
-    waits: list[str] = []
-    if record.state == "queued":
-        if record.due > now_us:
-            waits.append(f"not before {_at(record.due // 1000)}")
-        if record.waited:
-            waits.append(REASONS.get(record.waited, record.waited))
-    if record.state in ("queued", "leased"):
-        waits.append(f"it expires at {_at(record.deadline // 1000)}")
-    return f" ({'; '.join(waits)})" if waits else ""
-
-
-def _pairs(flat: list[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=False))
-
-
 def _at(at_ms: int) -> str:
     when = datetime.fromtimestamp(at_ms / 1000, UTC)
     return when.strftime("%Y-%m-%d %H:%M:%S.") + f"{at_ms % 1000:03d}Z"
@@ -145,3 +125,21 @@ def _at(at_ms: int) -> str:
 
 def _since(ms: int) -> str:
     return f"+{ms / 1000:.3f} s" if ms < 600_000 else f"+{ms / 60_000:.0f} min"
+
+
+def table(told: Limits, now_ms: int) -> list[str]:
+    """A tenant's limits, a line each."""
+    who = f"plan {told.plan}" if told.plan else "no plan" if told.known else "not configured: the defaults hold"
+    lines = [f"tenant {told.tenant} ({who}), route {told.route}, {told.queued} queued"]
+    rows = [("", "whose", "limit", "used", "admits", "waiting", "from")]
+    for use in told.uses:
+        opens = "now" if use.opens_ms <= now_ms else f"in {_span((use.opens_ms - now_ms) / 1000)}"
+        waits = f"{use.waiting} lanes" if use.waiting != 1 else "1 lane"
+        whose = f"{use.scope} {use.name}"
+        row = ("*" if use.binds else "", whose, use.limit, f"{use.used} of {use.of}", opens, waits, use.source)
+        rows.append(row)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    binding = [f"{use.scope} {use.name}: {use.limit}" for use in told.uses if use.binds]
+    lines.append(f"* binds now: {'; '.join(binding)}" if binding else "None binds now: a message would leave at once.")
+    return lines

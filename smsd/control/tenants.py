@@ -11,7 +11,7 @@ from zlib import crc32
 import msgspec
 
 from smsd.config import Config, compiled_tenant, tenant_settings
-from smsd.control.made import Table
+from smsd.control.made import Table, read
 from smsd.control.revision import in_force
 from smsd.store import keys
 from smsd.store.shard import Shard
@@ -72,3 +72,11 @@ class Tenants:
 
     def _shard_of(self, tenant: str) -> Shard:
         return self._shards[crc32(tenant.encode()) % len(self._shards)]
+
+
+async def config_for(local: Config, shard: Shard, tenant: str) -> Config:
+    """What holds for one tenant: the config in force, with what was made for it. `local`: this host's."""
+    _, config = await in_force(local, shard)
+    asked = shard.client.hget(keys.key(shard.number, "tenant"), tenant)
+    text = await cast("Awaitable[bytes | None]", asked)
+    return config.with_made(read(config, {tenant: msgspec.json.decode(text)})) if text else config

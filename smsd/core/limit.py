@@ -105,32 +105,32 @@ class Paced(msgspec.Struct, frozen=True):
 
     def admit(self, now_us: int, cost: int) -> int | None:
         """None: may leave now. Else the earliest instant at which it may. Charges nothing."""
-        wake_us = self.tat_us + (min(cost, self.limit.n) - self.limit.burst) * self._spacing_us
+        wake_us = self.tat_us + (min(cost, self.limit.n) - self.limit.burst) * self.spacing_us
         return None if wake_us <= now_us else wake_us
 
     def charge(self, now_us: int, cost: int, at_us: int = 0) -> "Paced":
         """The state after a message of that cost has left, or will at `at_us`."""
-        return Paced(self.limit, self.slack_us, max(self.tat_us, now_us, at_us) + cost * self._spacing_us)
+        return Paced(self.limit, self.slack_us, max(self.tat_us, now_us, at_us) + cost * self.spacing_us)
 
     def refund(self, charged_us: int, cost: int) -> "Paced":
         """Gives a charge back whose message is known not to have left, where it stands alone: nothing before it still
         counts, nothing came after it. Any other stays, for what was charged meanwhile has counted on it.
         """
-        alone = self.tat_us == charged_us + cost * self._spacing_us
+        alone = self.tat_us == charged_us + cost * self.spacing_us
         return Paced(self.limit, self.slack_us, charged_us) if alone else self
 
     def nearly_used(self, now_us: int, at_us: int = 0) -> bool:
         """Whether what was charged last, for `at_us`, has to leave in time, lest a window is over."""
-        return 4 * (self.tat_us - max(now_us, at_us)) >= self.limit.burst * self._spacing_us
+        return 4 * (self.tat_us - max(now_us, at_us)) >= self.limit.burst * self.spacing_us
 
     def changed(self, limit: Limit, slack_us: int, now_us: int) -> "Paced":
         """The state under a new N, burst or slack of the same period: nothing slips through, a raise helps at once."""
-        old_us, new_us = self._spacing_us, spacing_us(limit, slack_us)
+        old_us, new_us = self.spacing_us, spacing_us(limit, slack_us)
         owed_us = _ceil(max(self.tat_us - now_us, 0) * new_us, old_us) + new_us
         return Paced(limit, slack_us, now_us + max(limit.burst * new_us, owed_us))
 
     @property
-    def _spacing_us(self) -> int:
+    def spacing_us(self) -> int:
         return spacing_us(self.limit, self.slack_us)
 
 
@@ -146,19 +146,19 @@ class Counted(msgspec.Struct, frozen=True):
 
     def admit(self, now_us: int, cost: int) -> int | None:
         """None: may leave now. Else the earliest instant at which it may. Charges nothing."""
-        live = [part for part in self.parts if self._leaves_us(part[0]) > now_us]
+        live = [part for part in self.parts if self.leaves_us(part[0]) > now_us]
         excess = sum(charged for _, charged in live) + min(cost, self.limit.n) - self.limit.n
         wake_us = None
         for number, charged in live:
             if excess <= 0:
                 break
             excess -= charged
-            wake_us = self._leaves_us(number)
+            wake_us = self.leaves_us(number)
         return wake_us
 
     def charge(self, now_us: int, cost: int, at_us: int = 0) -> "Counted":
         """The state after a message of that cost has left, or will at `at_us`; what left the window is forgotten."""
-        parts = {number: charged for number, charged in self.parts if self._leaves_us(number) > now_us}
+        parts = {number: charged for number, charged in self.parts if self.leaves_us(number) > now_us}
         number = self.part(max(now_us, at_us), cost)
         parts[number] = parts.get(number, 0) + cost
         return Counted(self.limit, self.slack_us, tuple(sorted(parts.items())))
@@ -178,13 +178,13 @@ class Counted(msgspec.Struct, frozen=True):
 
     def nearly_used(self, now_us: int, at_us: int = 0) -> bool:
         """Whether what was charged last has to leave in time, lest a window is over."""
-        return 4 * sum(charged for number, charged in self.parts if self._leaves_us(number) > now_us) >= self.limit.n
+        return 4 * sum(charged for number, charged in self.parts if self.leaves_us(number) > now_us) >= self.limit.n
 
     def changed(self, limit: Limit, slack_us: int, now_us: int) -> "Counted":
         """The state under a new N or slack of the same period: what was counted stays counted."""
         return Counted(limit, slack_us, self.parts)
 
-    def _leaves_us(self, number: int) -> int:
+    def leaves_us(self, number: int) -> int:
         """The first instant at which no window that ends there reaches into the sub-window."""
         ends_us = _ceil((number + 1) * self.limit.period_us, SUB_WINDOWS)
         return ends_us + self.limit.period_us + self.slack_us

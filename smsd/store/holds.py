@@ -4,7 +4,7 @@ One mark holds at once for any number of messages; what follows from it (their e
 message by itself.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import cast
 
 import msgspec
@@ -63,25 +63,33 @@ async def lift(shard: Shard, what: str) -> bool:
     return bool(await shard.run("withdraw", what, 1, "", "", WITHDRAWALS_MAX))
 
 
-async def pauses(shard: Shard) -> list[Pause]:
-    """All that are set, by what they pause; some may be over."""
-    asked = shard.client.hgetall(keys.key(shard.number, "pause"))
-    found = await cast("Awaitable[dict[bytes, bytes]]", asked)
-    return sorted((_pause(what.decode(), value.decode()) for what, value in found.items()), key=lambda one: one.what)
+async def pauses(shard: Shard, among: Sequence[str] | None = None) -> list[Pause]:
+    """All that are set (`among` these marks), by what they pause; some may be over."""
+    return [_pause(what, value) for what, value in await _marks(shard, "pause", among)]
 
 
-async def withdrawals(shard: Shard) -> list[Withdrawal]:
-    """All that are known, by what they cancel."""
-    asked = shard.client.hgetall(keys.key(shard.number, "withdrawn"))
-    found = await cast("Awaitable[dict[bytes, bytes]]", asked)
+async def withdrawals(shard: Shard, among: Sequence[str] | None = None) -> list[Withdrawal]:
+    """All that are known (`among` these marks), by what they cancel."""
+    found = await _marks(shard, "withdrawn", among)
     key = keys.key(shard.number, "withdrawing")
     busy = shard.client.zrangebyscore(key, "-inf", "+inf")  # pyright: ignore[reportUnknownMemberType]
     unfinished = set(await cast("Awaitable[list[bytes]]", busy))
     told: list[Withdrawal] = []
-    for what in sorted(found):
-        at, by, reason = found[what].decode().split(" ", 2)
-        told.append(Withdrawal(what.decode(), int(at), by, reason, what not in unfinished))
+    for what, value in found:
+        at, by, reason = value.split(" ", 2)
+        told.append(Withdrawal(what, int(at), by, reason, what.encode() not in unfinished))
     return told
+
+
+async def _marks(shard: Shard, kind: str, among: Sequence[str] | None) -> list[tuple[str, str]]:
+    key = keys.key(shard.number, kind)
+    if among is None:
+        found = await cast("Awaitable[dict[bytes, bytes]]", shard.client.hgetall(key))
+        return sorted((what.decode(), value.decode()) for what, value in found.items())
+    if not among:
+        return []
+    values = await cast("Awaitable[list[bytes | None]]", shard.client.hmget(key, list(among)))
+    return sorted((what, value.decode()) for what, value in zip(among, values, strict=True) if value is not None)
 
 
 def _pause(what: str, value: str) -> Pause:

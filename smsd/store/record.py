@@ -46,6 +46,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     tries: int
     unsettled: int = 0  # leases in a row that ended with nobody's word
     who: str = ""  # the recipient, hashed (find.py); "" before there was an index
+    limited: int = 0  # us that it was first of its lane and a limit refused it, before its attempts
 
 
 FLAG_CANCEL, FLAG_DOUBLE, FLAG_MAYBE, FLAG_RESENT = 1, 2, 4, 8

@@ -80,6 +80,24 @@ def test_trace_of_an_unknown_message(running: Running) -> None:
     assert "acme/nosuch is not known" in said.err
 
 
+def test_trace_of_a_rejected_entry(running: Running) -> None:
+    """An entry that was not taken is found by the id that it asked for, and says what would mend it."""
+    running.smsd("send", "acme", "+3538", "hi", "--id", "r-bad")
+    said = running.smsd("trace", "acme", "r-bad")
+    assert said.code == 1
+    assert "acme/r-bad was rejected (bad_number)" in said.err
+    assert "smsd dead show" in said.err
+
+
+def test_limits_are_told(running: Running) -> None:
+    """What holds for a tenant that nobody configured are the defaults, and nothing binds at rest."""
+    said = running.smsd("limits", "stranger")
+    assert said.code == 0
+    assert "not configured: the defaults hold" in said.out
+    assert "None binds now" in said.out
+    assert running.smsd("limits", "stranger", "--json").json()["uses"][0]["source"] == "[tenant_defaults]"
+
+
 def test_status_tells_who_works_on_what(running: Running) -> None:
     """A daemon at work with this file's config is all as wished."""
     running.smsd("send", "acme", TO, "hi")

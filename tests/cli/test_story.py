@@ -1,78 +1,87 @@
-"""The story of one message, in plain words."""
+"""The story of one message and the limits of a tenant, in plain words."""
 
-from smsd.cli.story import REASONS, WORDS, steps, tell
+from typing import Any
+
+import msgspec
+
+from smsd.cli.story import REASONS, WORDS, table, tell
+from smsd.control.limits import Limits, Use
+from smsd.control.queue import Hold
+from smsd.control.story import Delays, Step, Story
 from smsd.message import State
 from smsd.provider import REFUSALS
-from smsd.store.record import FLAG_CANCEL, FLAG_DOUBLE, Record
 
 AT = 1_700_000_000_000  # ms: 2023-11-14 22:13:20 UTC
-ECHO = "\x1f".join(["segments", "2", "encoding", "GSM-7", "to_country", "IE", "campaign", "spring"])
+TAKEN = Step(
+    AT,
+    "taken",
+    {
+        "class": "reminder",
+        "route": "default",
+        "segments": "2",
+        "encoding": "GSM-7",
+        "to_country": "IE",
+        "campaign": "x",
+    },
+)
 
 
-def record(state: str, *history: str, **more: object) -> Record:
-    fields: dict[str, object] = {
-        "version": 1, "state": state, "seq": 1, "class_": "reminder", "route": "default", "lane": "", "cost": 2,
-        "deadline": (AT + 3_600_000) * 1000, "arrival": 1, "due": 0, "attempt": 1, "fence": 1, "provider": "main",
-        "flags": 0, "print": "", "entered": AT * 1000, "leased": 0, "submitted": 0, "echo": ECHO, "taken": [],
-        "parked": [], "nos": 0, "fails": 0, "waited": "", "hist": "\n".join(history), "tries": 0, **more,
-    }  # fmt: skip
-    return Record(**{name: fields[name] for name in Record.__struct_fields__ if name in fields})  # pyright: ignore
+def made(state: str, *steps: Step, **more: Any) -> Story:
+    plain = Story(
+        tenant="acme", id="r-1", state=state, final=False, class_="reminder", route="default", campaign="x",
+        attempts=1, taken_ms=AT, deadline_ms=AT + 3_600_000, cancel_asked=False, possible_duplicate=False,
+        delays=Delays(), holds=[], history=[TAKEN, *steps],
+    )  # fmt: skip
+    return msgspec.structs.replace(plain, **more)
 
 
 def test_a_delivered_message() -> None:
-    """Each step has its time, how long after the entry it was, and what happened."""
+    """Each step has its time, how long after the entry it was, and what happened; then where the time went."""
+    came = {"provider": "main", "provider_id": "SM1", "attempt": "1"}
     told = tell(
-        "acme/r-1",
-        record(
-            "delivered",
-            f"{AT + 12}\tsubmitted\tprovider\tmain\tprovider_id\tSM1\tattempt\t1",
-            f"{AT + 2500}\tdelivered\tprovider\tmain\tprovider_id\tSM1\tattempt\t1",
-        ),
-        AT * 1000,
-    )
+        made("delivered", Step(AT + 12, "submitted", came), Step(AT + 2500, "delivered", came),
+             delays=Delays(7, 0, 5, 2488)), AT,
+    )  # fmt: skip
     assert told == [
         "message r-1 of tenant acme: delivered",
-        "  2023-11-14 22:13:20.000Z     +0.000 s  "
-        "taken by smsd: reminder, route default, 2 x GSM-7 to IE, campaign spring",
+        "  2023-11-14 22:13:20.000Z     +0.000 s  taken by smsd: reminder, route default, 2 x GSM-7 to IE, campaign x",
         "  2023-11-14 22:13:20.012Z     +0.012 s  taken by the provider (provider main, id SM1, attempt 1)",
         "  2023-11-14 22:13:22.500Z     +2.500 s  delivered (provider main, id SM1, attempt 1)",
+        "Delays: 0.007 s in the queue, 0.000 s of it at limits, 0.005 s until the provider answered, "
+        "2.488 s until its receipt.",
     ]
 
 
-def test_a_message_that_waits_for_a_retry() -> None:
-    """What it waits for, and until when, is told at the end."""
-    told = tell(
-        "acme/r-1",
-        record("queued", f"{AT + 50}\tqueued\tdue\t{AT + 2050}", due=(AT + 2050) * 1000, waited="provider_down"),
-        (AT + 100) * 1000,
-    )
+def test_a_message_that_waits_says_for_what_and_how_long() -> None:
+    """Each hold is a sentence with the time from now; a message that nothing holds says that."""
+    hold = Hold("limit", "t:acme", AT + 130_000, True, "tenant acme's limit allows 5/s: about then, an estimate")
+    told = tell(made("queued", Step(AT + 50, "queued", {"due": str(AT + 2050)}), holds=[hold]), AT + 10_000)
     assert told[2].endswith("waits until 2023-11-14 22:13:22.050Z")
-    assert told[-1] == (
-        "It waits to be sent (not before 2023-11-14 22:13:22.050Z; no provider of its route was alive in time; "
-        "it expires at 2023-11-14 23:13:20.000Z)."
-    )
+    assert told[3] == "Now: tenant acme's limit allows 5/s: about then, an estimate, in 2 min."
+    assert told[4] == "It expires at 2023-11-14 23:13:20.000Z."
+    assert "nothing holds it" in tell(made("queued"), AT)[2]
 
 
 def test_a_failed_message_says_why() -> None:
     """A reason is told in words, with the vendor's code beside it."""
-    told = tell("acme/r-1", record("failed", f"{AT}\tfailed\treason\tbad_number\terror_code\t21211"), AT)
+    told = tell(made("failed", Step(AT, "failed", {"reason": "bad_number", "error_code": "21211"})), AT)
     assert told[-1].endswith("failed for good: the number cannot be reached (code 21211)")
 
 
 def test_a_possible_duplicate_is_told() -> None:
     """A message that was sent again although the first attempt was not certain says so."""
-    assert "may have it twice" in tell("acme/r-1", record("submitted", flags=FLAG_DOUBLE), AT)[-1]
+    assert "may have it twice" in tell(made("submitted", possible_duplicate=True), AT)[-1]
 
 
 def test_a_cancel_on_the_way_is_told() -> None:
     """A message that was cancelled while it was leaving says what becomes of it."""
-    assert "It was cancelled" in tell("acme/r-1", record("unknown", flags=FLAG_CANCEL), AT)[-1]
+    assert "It was cancelled" in tell(made("unknown", cancel_asked=True), AT)[-1]
 
 
 def test_a_cancel_without_its_message() -> None:
     """Of a message of which only the cancel is known, that is all there is to tell."""
-    told = tell("acme/r-1", record("tomb", echo=""), AT)
-    assert told == ["message r-1 of tenant acme: tomb", told[-1]]
+    told = tell(made("tomb", history=[]), AT)
+    assert told == ["message r-1 of tenant acme: not known, but for its cancel", told[-1]]
     assert told[-1].startswith("Only its cancel is known yet")
 
 
@@ -82,8 +91,32 @@ def test_the_words_cover_every_state_and_reason() -> None:
     assert REASONS.keys() >= REFUSALS
 
 
-def test_the_history_is_data_too() -> None:
-    """For JSON the same steps come with their facts as they are."""
-    (first, second) = steps(record("delivered", f"{AT + 1}\treceipt\tstatus\tsent\tattempt\t1\traw\tSENT"))
-    assert (first.what, first.facts["class"], first.facts["campaign"]) == ("taken", "reminder", "spring")
-    assert (second.at_ms, second.what, second.facts["status"]) == (AT + 1, "receipt", "sent")
+def test_limits_are_a_table_that_names_what_binds() -> None:
+    """A line for each with whose it is, what is used, when it admits and where it comes from."""
+
+    def use(scope: str, name: str, limit: str, **more: Any) -> Use:
+        plain = {"source": "[tenant_defaults]", "used": 0, "of": 1, "opens_ms": 0, "waiting": 0, "binds": False}
+        return Use(scope=scope, name=name, limit=limit, **plain | more)
+
+    uses = [
+        use("tenant", "acme", "5/s"),
+        use("sender", "A", "1/m", used=1, opens_ms=AT + 30_000, waiting=2, binds=True),
+    ]
+    told = table(Limits(tenant="acme", known=True, plan="gold", route="default", queued=9, uses=uses), AT)
+    assert told[0] == "tenant acme (plan gold), route default, 9 queued"
+    assert told[3].split() == [
+        "*",
+        "sender",
+        "A",
+        "1/m",
+        "1",
+        "of",
+        "1",
+        "in",
+        "30.0",
+        "s",
+        "2",
+        "lanes",
+        "[tenant_defaults]",
+    ]
+    assert told[-1] == "* binds now: sender A: 1/m"

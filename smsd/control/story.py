@@ -1,0 +1,136 @@
+"""One message's story: what happened to it, what holds it now, and when it will leave as far as today's queue tells.
+
+Never shows a number or a text, never changes anything. An instant that is reckoned says that it is an estimate.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import msgspec
+
+from smsd.config import Config
+from smsd.control.queue import Hold, hold_of
+from smsd.core.state import FINAL
+from smsd.message import State
+from smsd.store import keys
+from smsd.store.record import FLAG_CANCEL, FLAG_DOUBLE, Record
+from smsd.store.shard import Shard
+
+DEAD_READ = 2_000
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One line of a message's history. `what`: taken, a state, or receipt."""
+
+    at_ms: int
+    what: str
+    facts: dict[str, str]
+
+
+class Delays(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the time went, in ms; None where there was no such time yet."""
+
+    queue_ms: int | None = None  # from taking it (or its not_before) to its last leaving
+    limit_ms: int | None = None  # the part of it that it was first in line and a limit refused it
+    submit_ms: int | None = None  # from its last leaving to the provider's answer
+    receipt_ms: int | None = None  # from that to the receipt that ended it
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of one message."""
+
+    tenant: str
+    id: str
+    state: str  # queued, leased (it is leaving right now), submitted, …; `tomb`: only its cancel is known yet
+    final: bool
+    class_: str = msgspec.field(name="class")
+    route: str
+    campaign: str
+    attempts: int
+    taken_ms: int
+    deadline_ms: int
+    cancel_asked: bool  # while it was leaving
+    possible_duplicate: bool
+    delays: Delays
+    holds: list[Hold]  # what it waits for now, the longest first
+    history: list[Step]
+
+
+async def story(config: Config, shard: Shard, tenant: str, id_: str, now_us: int) -> Story | None:
+    """The story of `tenant/id`; None where nothing is known of it (any more)."""
+    record = await shard.record(f"{tenant}/{id_}")
+    if record is None:
+        return None
+    holds = await hold_of(config, shard, f"{tenant}/{id_}", record, now_us)
+    history = [] if record.state == "tomb" else steps(record)
+    return Story(
+        tenant=tenant,
+        id=id_,
+        state=record.state,
+        final=record.state in FINAL,
+        class_=record.class_,
+        route=record.route,
+        campaign=_facts(record).get("campaign", ""),
+        attempts=record.attempt,
+        taken_ms=record.entered // 1000,
+        deadline_ms=record.deadline // 1000,
+        cancel_asked=bool(record.flags & FLAG_CANCEL) and record.state in ("leased", "unknown"),
+        possible_duplicate=bool(record.flags & FLAG_DOUBLE),
+        delays=delays(record, history),
+        holds=holds,
+        history=history,
+    )
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """An entry that asked for this id and was not taken."""
+
+    at_ms: int
+    reason: str
+    detail: str
+    entry_id: str
+
+
+async def refused(shard: Shard, tenant: str, id_: str) -> Refused | None:
+    """The newest rejected entry that asked for the id, among the last DEAD_READ dead letters."""
+    asked = shard.client.xrevrange(keys.key(shard.number, "dead"), count=DEAD_READ)
+    wanted = (tenant.encode(), id_.encode())
+    for _, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", await asked):
+        if (fields.get(b"in.tenant"), fields.get(b"in.id")) == wanted:
+            texts = (fields.get(name, b"").decode("utf-8", "replace") for name in (b"reason", b"detail", b"entry_id"))
+            return Refused(int(fields.get(b"at", b"0")), *texts)
+    return None
+
+
+def steps(record: Record) -> list[Step]:
+    """The history: how it came, and every change since."""
+    facts = _facts(record)
+    came = {name: facts[name] for name in ("segments", "encoding", "to_country", "campaign") if name in facts}
+    told = [Step(record.entered // 1000, "taken", {"class": record.class_, "route": record.route, **came})]
+    for line in record.hist.splitlines():
+        at, what, *rest = line.split("\t")
+        told.append(Step(int(at), what, pairs(rest)))
+    return told
+
+
+def delays(record: Record, history: Sequence[Step]) -> Delays:
+    """Of the last attempt: an earlier one that was not taken is part of the waiting."""
+    if not record.leased:
+        return Delays()
+    not_before_ms = next((int(s.facts["due"]) for s in history[1:2] if s.what == "queued" and "due" in s.facts), 0)
+    since_us = max(record.entered, not_before_ms * 1000)
+    queue_ms, limit_ms = max(0, record.leased - since_us) // 1000, record.limited // 1000
+    if not record.submitted or record.submitted < record.leased:
+        return Delays(queue_ms, limit_ms)
+    submit_ms = (record.submitted - record.leased) // 1000
+    ends = [s.at_ms for s in history if s.what in (State.DELIVERED, State.UNDELIVERED)]
+    return Delays(queue_ms, limit_ms, submit_ms, ends[0] - record.submitted // 1000 if ends else None)
+
+
+def pairs(flat: Sequence[str]) -> dict[str, str]:
+    """name, value, name, value …"""
+    return dict(zip(flat[::2], flat[1::2], strict=False))
+
+
+def _facts(record: Record) -> Mapping[str, str]:
+    return pairs(record.echo.split("\x1f")) if record.echo else {}
