@@ -1,15 +1,17 @@
 """Which config is in force, by revision: what is published for all hosts, and what was.
 
-Never decides whether a file may be published; a process that runs follows what it finds here (shell/live.py).
+`publish` is the one door: it refuses a config that drops what messages wait for (dropping.py). A process that runs
+follows what it finds here (shell/live.py).
 """
 
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 import msgspec
 
 from smsd.config import Config, compiled, follow, shared
+from smsd.control.dropping import Held, Waiting, waiting
 from smsd.control.made import made, read
 from smsd.store import keys
 from smsd.store.shard import Shard
@@ -51,8 +53,24 @@ async def published(shard: Shard) -> Published:
     return Published(int(revision), (hash_ or b"").decode(), source or b"") if revision else Published(0)
 
 
-async def publish(config: Config, shards: Sequence[Shard]) -> int:
-    """Puts a config in force in every shard, and remembers that it was. Returns the first shard's revision."""
+async def publish(
+    config: Config,
+    shards: Sequence[Shard],
+    *,
+    force: bool = False,
+    warn: Callable[[Waiting], object] | None = None,
+) -> int:
+    """Puts a config in force in every shard, and remembers that it was. Returns the first shard's revision.
+
+    Raises Held where it drops a class, route or provider that messages wait for; `force`: not even then. `warn` hears
+    of what is dropped all the same.
+    """
+    waits = await waiting((await published(shards[0])).source, config, shards)
+    if not force and any(one.holds for one in waits):
+        raise Held(waits)
+    for one in waits:
+        if warn is not None:
+            warn(one)
     revisions = [await publish_in(shard, config) for shard in shards]
     await remember(shards[0], content_hash(config))
     return revisions[0]

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
 from smsd.config import Config, ConfigErrors, load
+from smsd.control.dropping import Held
 from smsd.secret import SecretError
 from smsd.shell import log as logs
 from smsd.shell.bell import Bell
@@ -145,6 +146,9 @@ class Worker:
         if step == "superseded":
             told = "this file was superseded: the store's config holds; smsd reload publishes the file on purpose"
             self._log.warning("config_superseded", revision=self.live.revision, detail=told)
+        elif step == "held":
+            told = f"{self.live.refused}. The store's config holds; smsd reload --force publishes the file anyway"
+            self._log.warning("config_held", revision=self.live.revision, detail=told)
         else:
             self._log.info("config_in_force", revision=self.live.revision, how=step)
 
@@ -208,7 +212,7 @@ class Worker:
         try:
             local = await asyncio.to_thread(load, self._settings.config, os.environ)
         except ConfigErrors as errors:
-            self._log.error("config_refused", kept=self.live.revision, mistakes="; ".join(map(str, errors.mistakes)))
+            self._refuse("; ".join(map(str, errors.mistakes)))
             return
         before = self.live.local
         if (local.store, local.http.listen, local.webhooks.listen) != (
@@ -217,10 +221,17 @@ class Worker:
             self._log.warning("config_restart", detail="[store] and addresses hold until a restart")
         try:
             step = await reload(self.live, local)
+        except Held as held:
+            self._refuse(f"{held}. smsd reload --force publishes the file anyway")
+            return
         except (RedisError, OSError) as error:
-            self._log.error("config_refused", kept=self.live.revision, mistakes=f"the store does not answer: {error}")
+            self._refuse(f"the store does not answer: {error}")
             return
         self._log.info("config_in_force", revision=self.live.revision, how=step)
+
+    def _refuse(self, why: str) -> None:
+        self.live.refused = why
+        self._log.error("config_refused", kept=self.live.revision, mistakes=why)
 
     # ---- End ---------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Literal, cast
 from zlib import crc32
 
 from smsd.config import Config, TenantConfig, follow
+from smsd.control.dropping import Held
 from smsd.control.made import changed, read
 from smsd.control.revision import Published, content_hash, publish, publish_in, published, remember, seen
 from smsd.store import keys
@@ -28,6 +29,7 @@ class Live:
         self.shards = list(shards)
         self.process = process or name_process()
         self.trouble = ""  # why the store's revision is not in force here, or ""
+        self.refused = ""  # why this host's file was not put in force, or ""
         self._made: dict[str, TenantConfig] = {}  # one for all revisions: a change of a tenant need not copy it
         self._made_at = [-1] * len(self.shards)  # the version of each shard's part of it
         self._subscribers: list[Callable[[], None]] = []
@@ -71,7 +73,7 @@ class Live:
         return total
 
 
-Step = Literal["kept", "published", "followed", "superseded"]
+Step = Literal["kept", "published", "followed", "superseded", "held"]
 
 
 def name_process() -> str:
@@ -80,7 +82,8 @@ def name_process() -> str:
 
 
 async def agree(live: Live) -> Step:
-    """At the start: publishes a config that the store has never seen, and follows the store's otherwise.
+    """At the start: publishes a config that the store has never seen, and follows the store's otherwise: also where
+    this one would drop what messages wait for (`held`, with the reason in `live.refused`).
 
     Raises ConfigErrors where the store's cannot be used on this host.
     """
@@ -95,7 +98,14 @@ async def agree(live: Live) -> Step:
         _take(live, there)
         await _repair(live, there)
         return "superseded"
-    live.swap(live.config, await publish(live.config, live.shards))
+    try:
+        revision = await publish(live.config, live.shards)
+    except Held as held:
+        live.refused = str(held)
+        _take(live, there)
+        await _repair(live, there)
+        return "held"
+    live.swap(live.config, revision)
     return "published"
 
 
@@ -109,7 +119,7 @@ async def catch_up(live: Live) -> Step:
     asked = live.shards[0].client.hmget(key, ["revision", "hash"])
     revision, hash_ = await cast("Awaitable[list[bytes | None]]", asked)
     if revision is None:
-        live.swap(live.config, await publish(live.config, live.shards))
+        live.swap(live.config, await publish(live.config, live.shards, force=True))
         return "published"
     if int(revision) == live.revision and (hash_ or b"").decode() == content_hash(live.config):
         live.trouble = ""
@@ -121,10 +131,13 @@ async def catch_up(live: Live) -> Step:
 
 
 async def reload(live: Live, local: Config) -> Step:
-    """Puts a newly loaded file in force: its shared part for all hosts, its own sections here."""
-    before = live.revision
-    live.local = local
-    live.swap(local, await publish(local, live.shards))
+    """Puts a newly loaded file in force: its shared part for all hosts, its own sections here.
+
+    Raises Held where it drops what messages wait for; then everything is as it was.
+    """
+    before, revision = live.revision, await publish(local, live.shards)
+    live.local, live.refused = local, ""
+    live.swap(local, revision)
     return "kept" if live.revision == before else "published"
 
 

@@ -1,12 +1,13 @@
 """run, check and reload, from outside."""
 
+import signal
 from pathlib import Path
 
 import redis as redis_py
 
 from smsd.store import keys
 from tests.support.config import write
-from tests.support.running import Daemon, smsd
+from tests.support.running import Daemon, Platform, smsd
 
 
 def test_check_finds_nothing_in_a_good_file(tmp_path: Path) -> None:
@@ -53,11 +54,75 @@ def test_reload_puts_the_file_in_force_everywhere(tmp_path: Path, store_url: str
     with Daemon(path).ready() as daemon:
         write(tmp_path, **values, limit="7/s")
         said = smsd("reload", "--config", str(path), "--json")
-        assert (said.code, said.json()) == (0, {"revision": 2, "changed": True})
+        assert (said.code, said.json()) == (0, {"revision": 2, "changed": True, "warnings": []})
         (line,) = daemon.heard("config_swapped")
         assert (line["revision"], line["how"]) == (2, "followed")
         again = smsd("reload", "--config", str(path))
         assert "nothing changed" in again.out
+
+
+def test_reload_goes_back_to_an_older_file_on_purpose(tmp_path: Path, store_url: str) -> None:
+    """A file that was in force before is published again as a new revision, which the daemon follows."""
+    values = {"store": store_url, "http": "127.0.0.1:0", "webhooks": "127.0.0.1:0", "public_url": ""}
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    first, second = write(old, **values, limit="5/s"), write(new, **values, limit="9/s")
+    with Daemon(first).ready() as daemon:
+        revisions = [smsd("reload", "--config", str(path), "--json").json() for path in (second, first)]
+        assert revisions == [{"revision": n, "changed": True, "warnings": []} for n in (2, 3)]
+        assert [line["revision"] for line in daemon.heard("config_swapped", 2)][-1] == 3
+
+
+def test_reload_keeps_a_class_that_messages_wait_for(tmp_path: Path, store_url: str) -> None:
+    """The command and SIGHUP refuse to drop it, say how many wait and what mends it; --force drops it all the same."""
+    values = {"store": store_url, "http": "127.0.0.1:0", "webhooks": "127.0.0.1:0", "public_url": ""}
+    path = write(tmp_path, **values, extra="[classes.otp]\n")
+    with Daemon(path).ready() as daemon:
+        platform = Platform(store_url)
+        platform.enqueue("x", class_="otp", not_before="2099-01-01T00:00:00Z")
+        platform.wait("queued")
+        platform.close()
+        write(tmp_path, **values)
+        said = smsd("reload", "--config", str(path))
+        assert (said.code, said.out, len(said.err.splitlines())) == (1, "", 1)
+        assert "class otp: 1 queued; smsd cancel class otp ends them, or keep [classes.otp]" in said.err
+        assert "smsd reload --force" in said.err
+        daemon.process.send_signal(signal.SIGHUP)
+        (line,) = daemon.heard("config_refused")
+        assert "class otp: 1 queued" in line["mistakes"]
+        forced = smsd("reload", "--force", "--config", str(path))
+        assert forced.code == 0
+        assert "note: class otp: 1 queued" in forced.out
+        daemon.heard("config_swapped")
+
+
+def test_a_daemon_that_starts_with_such_a_file_follows_the_store(tmp_path: Path, store_url: str) -> None:
+    """It works on under the config in force, and its log says why its file does not hold."""
+    values = {"store": store_url, "http": "127.0.0.1:0", "webhooks": "127.0.0.1:0", "public_url": ""}
+    path = write(tmp_path, **values, extra="[classes.otp]\n")
+    smsd("reload", "--config", str(path))
+    with redis_py.Redis.from_url(store_url) as client:
+        client.xadd(keys.inbox(0, "otp"), {"tenant": "acme"})
+    write(tmp_path, **values)
+    with Daemon(path).ready() as daemon:
+        (line,) = daemon.heard("config_held")
+        assert line["revision"] == 1
+        assert "class otp: 1 in its inbox" in line["detail"]
+
+
+def test_overrides_of_the_shared_part_are_refused(tmp_path: Path, store_url: str) -> None:
+    """Only [store], [http] and [webhooks] may differ by host: any other SMSD_ variable is a mistake everywhere."""
+    path = write(tmp_path, store=store_url)
+    mine = {"SMSD_HTTP__LISTEN": "127.0.0.1:9001", "SMSD_STORE__URL": store_url}
+    assert smsd("check", "--config", str(path), env=mine).code == 0
+    names = ("SMSD_TENANT_DEFAULTS__LIMITS", "SMSD_CLASSES__REMINDER__WEIGHT", "SMSD_RETENTION__MESSAGES")
+    for name, command in zip(names, ("check", "reload", "run"), strict=True):
+        said = smsd(command, "--config", str(path), env={name: "1"})
+        assert said.code == 2, (name, command)
+        assert f"{name}: only single keys of [store], [http] and [webhooks]" in said.out + said.err
+    with redis_py.Redis.from_url(store_url) as client:
+        assert not client.exists(keys.key(0, "conf"))
 
 
 def test_reload_refuses_a_bad_file(tmp_path: Path, store_url: str) -> None:

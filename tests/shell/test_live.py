@@ -10,11 +10,13 @@ from redis.asyncio import Redis
 
 from smsd.config import Config, ConfigErrors, shared
 from smsd.control import revision
+from smsd.control.dropping import Held
 from smsd.shell import live as lives
 from smsd.shell.live import Live
 from smsd.store import keys
 from smsd.store.shard import Shard
 from tests.support.config import config
+from tests.support.world import World
 
 
 def made(client: Redis, mine: Config, shards: int = 1) -> Live:
@@ -88,6 +90,25 @@ async def test_a_reload_publishes_on_purpose_also_backwards(redis: Redis, tmp_pa
     assert await lives.reload(live, old) == "published"
     assert (live.revision, live.config.tenant_defaults.limits[0].n) == (3, 5)
     assert await lives.reload(live, old) == "kept"
+
+
+async def test_a_file_that_drops_what_waits_is_held(redis: Redis, tmp_path: Path) -> None:
+    """A host whose new file drops a class with backlog follows the store, says why, and publishes it once empty."""
+    await lives.agree(made(redis, config(tmp_path, extra="[classes.otp]\n")))
+    world = World(redis)
+    await world.send("acme", "a", "otp")
+    started = made(redis, config(tmp_path))
+    assert await lives.agree(started) == "held"
+    assert (started.revision, "otp" in started.config.classes) == (1, True)
+    assert "class otp: 1 queued" in started.refused
+    running = made(redis, config(tmp_path, extra="[classes.otp]\n"))
+    await lives.agree(running)
+    before = running.local
+    with pytest.raises(Held):
+        await lives.reload(running, config(tmp_path))
+    assert running.local is before
+    await world.cancel("acme", "a")
+    assert await lives.agree(made(redis, config(tmp_path))) == "published"
 
 
 async def test_a_newer_revision_is_followed_with_this_hosts_own_sections(redis: Redis, tmp_path: Path) -> None:
