@@ -36,7 +36,7 @@ from smsd.shell.startup import EXIT_MISTAKE, EXIT_OK, EXIT_PART_FAILED, EXIT_STO
 from smsd.shell.sweeper import Sweeper
 from smsd.shell.transport import Transport
 from smsd.shell.webhooks import Webhooks
-from smsd.store.connect import Store, StoreAway, StoreError, open_store
+from smsd.store.connect import AWAY, Store, StoreAway, StoreError, open_store
 from smsd.store.embedded import Embedded
 from smsd.store.shard import Shard
 
@@ -105,6 +105,7 @@ class Worker:
         self.sweeper = Sweeper(
             live, self._log, dead_routes=self.sender.dead_routes, swept=lambda shard, _: metrics.take_over(shard)
         )
+        down.push_async_callback(self._leave)
         self.bell = Bell(
             live,
             store.blocking,
@@ -256,6 +257,10 @@ class Worker:
         if stopped:
             await asyncio.wait(stopped, timeout=STOP_S)
         await self._end({"intake", "bell", "sender", "sweeper"})
+
+    async def _leave(self) -> None:
+        with contextlib.suppress(*AWAY):
+            await self.sweeper.presence.leave()
 
     async def _end(self, parts: set[str]) -> None:
         """Cancels parts, again and again: redis-py may swallow a cancellation."""

@@ -14,6 +14,7 @@ from zlib import crc32
 from smsd.config import Config, TenantConfig, follow
 from smsd.control.dropping import Held
 from smsd.control.made import changed, read
+from smsd.control.processes import File
 from smsd.control.revision import Published, content_hash, publish, publish_in, published, remember, seen
 from smsd.store import keys
 from smsd.store.shard import Shard
@@ -33,6 +34,13 @@ class Live:
         self._made: dict[str, TenantConfig] = {}  # one for all revisions: a change of a tenant need not copy it
         self._made_at = [-1] * len(self.shards)  # the version of each shard's part of it
         self._subscribers: list[Callable[[], None]] = []
+
+    @property
+    def file(self) -> File:
+        """What became of this host's file."""
+        if self.refused:
+            return "refused"
+        return "in_force" if content_hash(self.local) == content_hash(self.config) else "superseded"
 
     def shard_of(self, tenant: str) -> Shard:
         """The shard that a tenant lives in (contract.md §1)."""

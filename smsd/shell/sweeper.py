@@ -1,4 +1,5 @@
-"""The passes that every process makes again and again over each shard: ends what is over, and follows the config.
+"""The passes that every process makes again and again over each shard: ends what is over, follows the config, and
+says in the store what this process has in force.
 
 Never decides what is over: the sweep script does. A pass is bounded; while it says `again`, the next one follows at
 once. A failed pass is logged and tried again; nothing here ends the process.
@@ -15,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from smsd.config import ConfigErrors
 from smsd.shell.live import Live, catch_up
+from smsd.shell.presence import Presence
 from smsd.store.shard import ClockDiffers, Shard, Swept
 
 PERIOD_S = 0.5
@@ -38,6 +40,7 @@ class Sweeper:
         self._live, self._log = live, log
         self._dead_routes, self._swept = dead_routes, swept
         self._rng = rng or random.Random()
+        self.presence = Presence(live)
         self._config_rung, self._hurried = asyncio.Event(), asyncio.Event()
 
     def config_rung(self) -> None:
@@ -94,6 +97,7 @@ class Sweeper:
             self._config_rung.clear()
             try:
                 usable = await self.follow()
+                await self.presence.tell()
             except (RedisError, OSError) as error:
                 self._log.warning("store_away", what="config", error=str(error))
             await self._rest(self._config_rung, CATCH_UP_S if usable else MEND_S)

@@ -42,6 +42,7 @@ KINDS: Final = {
     "events": "stream: the contract's events",
     "dead": "stream: entries that could not be taken",
     "bell": "not a key but a channel: wakes processes",
+    "procs": "hash process -> what it says of itself (control/processes.py); of shard 0",
 }
 
 GROUP: Final = "smsd"

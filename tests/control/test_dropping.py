@@ -51,7 +51,9 @@ async def test_the_default_classes_are_dropped_by_naming_others(tmp_path: Path) 
 
 async def test_a_class_is_held_by_its_backlog_inbox_and_leases(world: World, tmp_path: Path) -> None:
     """What is queued, due later, in flight or in the inbox of a class is counted, each where it is."""
-    await world.put(p__main=[1000, []], classes=[["otp", 3, 1000, 48 * HOUR], *world.settings["classes"]])  # pyright: ignore[reportGeneralTypeIssues]
+    known = world.settings["classes"]
+    assert isinstance(known, list)
+    await world.put(classes=[["otp", 3, 1000, 48 * HOUR], *known])
     for id_ in ("a", "b", "c"):
         await world.send("acme", id_, "otp")
     await world.send("acme", "later", "otp", not_before=world.now + HOUR)

@@ -1,0 +1,53 @@
+"""Tells the store what this process is and has in force (control/processes.py), so that `smsd status` can show drift.
+
+Never more than a small write every few seconds, and one when something changes.
+"""
+
+import os
+import socket
+import time
+
+from smsd.control import processes
+from smsd.control.processes import Process
+from smsd.shell.live import Live
+from smsd.shell.metrics import release
+
+
+class Presence:
+    """One process in the list of all."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._since_ms = time.time_ns() // 1_000_000
+        self._told: Process | None = None
+
+    async def tell(self) -> bool:
+        """Writes what is true now, unless that was told within the last seconds. Returns whether it was written."""
+        now, told = self._now(), self._told
+        if told is not None and now.at_ms - told.at_ms < processes.TELL_S * 1000 and _same(now, told):
+            return False
+        await processes.tell(self._live.shards[0], now)
+        self._told = now
+        return True
+
+    async def leave(self) -> None:
+        """This process ends."""
+        await processes.leave(self._live.shards[0], self._live.process)
+
+    def _now(self) -> Process:
+        live = self._live
+        return Process(
+            process=live.process,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=release(),
+            since_ms=self._since_ms,
+            at_ms=time.time_ns() // 1_000_000,
+            revision=live.revision,
+            file=live.file,
+            why=live.trouble or live.refused,
+        )
+
+
+def _same(one: Process, other: Process) -> bool:
+    return (one.revision, one.file, one.why) == (other.revision, other.file, other.why)
