@@ -1,102 +1,117 @@
-"""How a store stands at this moment: what waits, what is in flight, which config holds, who works.
+"""The answer of `smsd status` as text: a line for each thing, and one for the processes of a host that are alike.
 
-Never changes anything; each look costs the store the same, whatever waits in it.
+Never asks the store: smsd/control/standing.py does.
 """
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from itertools import groupby
 
-import msgspec
+from smsd.control.processes import File, Process
+from smsd.control.standing import Group, Standing
 
-from smsd.cli.reach import Reached, reach
-from smsd.control.revision import content_hash, published
-from smsd.store import keys
-
-ALIVE_MS = 15_000  # a worker reads its inboxes every two seconds
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of `smsd status`."""
-
-    revision: int
-    config_is_file: bool  # the config in force is this file's shared part
-    backlog: dict[str, int]  # by class: taken, and not left
-    inbox: dict[str, int]  # by class: not taken yet
-    in_flight: dict[str, int]  # by provider
-    dead: int  # entries in the dead streams
-    events: int
-    store_memory_bytes: int
-    store_memory_max_bytes: int
-    processes: list[str]
+HOSTS_SHOWN = 20
+MARKS_SHOWN = 10
+FILES: dict[File, str] = {
+    "in_force": "its file is in force",
+    "superseded": "its file was superseded: smsd reload there publishes it on purpose",
+    "refused": "its file is not in force",
+}
 
 
-async def standing(config: Path) -> Standing:
-    async with reach(config) as store:
-        force = await published(store.shards[0])
-        memory: dict[str, Any] = await store.client.info("memory")
-        classes = list(store.config.classes)
-        backlog, inbox, flying = dict.fromkeys(classes, 0), dict.fromkeys(classes, 0), dict[str, int]()
-        dead = events = 0
-        names: set[str] = set()
-        for shard in range(len(store.shards)):
-            meta: dict[bytes, bytes] = await store.client.hgetall(keys.key(shard, "meta"))
-            for field, n in meta.items():
-                if field.startswith(b"n:"):
-                    name = field[2:].decode()
-                    backlog[name] = backlog.get(name, 0) + max(0, int(n))
-            leased: dict[bytes, bytes] = await store.client.hgetall(keys.key(shard, "inflight"))
-            for field, n in leased.items():
-                if field.startswith(b"p:"):
-                    flying[field[2:].decode()] = flying.get(field[2:].decode(), 0) + int(n)
-            for class_ in classes:
-                inbox[class_] += await store.client.xlen(keys.inbox(shard, class_))
-                names |= await _at_work(store, keys.inbox(shard, class_))
-            dead += await store.client.xlen(keys.key(shard, "dead"))
-            events += await store.client.xlen(keys.key(shard, "events"))
-        return Standing(
-            revision=force.revision,
-            config_is_file=force.hash == content_hash(store.config),
-            backlog=backlog,
-            inbox=inbox,
-            in_flight=flying,
-            dead=dead,
-            events=events,
-            store_memory_bytes=int(memory["used_memory"]),
-            store_memory_max_bytes=int(memory["maxmemory"]),
-            processes=sorted(names),
-        )
-
-
-async def _at_work(store: Reached, inbox: str) -> set[str]:
-    """The consumers of an inbox that have read it lately."""
-    if not await store.client.exists(inbox):
-        return set()
-    consumers = await store.client.xinfo_consumers(inbox, keys.GROUP)
-    return {consumer["name"].decode() for consumer in consumers if int(consumer["idle"]) < ALIVE_MS}
-
-
-def shown(now: Standing) -> str:
+def shown(now: Standing, now_ms: int) -> str:
     """The answer as text."""
-    most = f" of {_size(now.store_memory_max_bytes)}" if now.store_memory_max_bytes else ""
-    if not now.revision:
-        config = "none was ever published: smsd run does it"
-    else:
-        same = "this file's" if now.config_is_file else "not this file's: smsd reload publishes it"
-        config = f"revision {now.revision}, {same}"
     lines = [
-        f"backlog    {_counts(now.backlog)}",
-        f"inbox      {_counts(now.inbox)}",
-        f"in flight  {_counts(now.in_flight)}",
-        f"config     {config}",
-        f"store      {_size(now.store_memory_bytes)}{most}, {now.events} events, {now.dead} dead entries",
-        f"processes  {', '.join(now.processes) or 'none: smsd run starts them'}",
+        ("config", _config(now)),
+        ("backlog", _backlog(now)),
+        ("inbox", _counts(now.inbox)),
+        ("in flight", _counts(now.in_flight)),
+        *(("paused", line) for line in _few(_pause(mark.what, mark.until_us, mark.reason) for mark in now.paused)),
+        ("events", f"{now.events:,}; {_groups(now.groups)}"),
+        ("dead", f"{now.dead:,}" + (": smsd dead list shows them" if now.dead else "")),
+        ("store", f"{now.store}, {_size(now.store_memory_bytes)}{_most(now)}"),
+        *(("processes", line) for line in _processes(now, now_ms)),
     ]
-    return "\n".join(lines)
+    if now.sandbox:
+        lines.insert(0, ("sandbox", "on: only the numbers of [sandbox] allow_to are texted for real"))
+    told: list[str] = []
+    for name, group in groupby(lines, key=lambda line: line[0]):
+        for i, (_, text) in enumerate(group):
+            told.append(f"{name if i == 0 else '':<10} {text}")
+    return "\n".join(told)
 
 
-def _counts(of: dict[str, int]) -> str:
-    return ", ".join(f"{name} {n}" for name, n in of.items()) or "nothing"
+def _config(now: Standing) -> str:
+    if not now.revision:
+        return "none was ever published: smsd run does it"
+    same = (
+        "this file's" if now.config_is_file else "not this file's: smsd check --diff compares, smsd reload publishes it"
+    )
+    return f"revision {now.revision}, {same}"
+
+
+def _backlog(now: Standing) -> str:
+    def one(name: str, n: int) -> str:
+        age_s = now.oldest_s.get(name, 0)
+        return f"{name} {n:,}" + (f" (oldest {span(age_s)})" if age_s >= 1 else "")
+
+    return ", ".join(one(name, n) for name, n in now.backlog.items()) or "nothing"
+
+
+def _pause(what: str, until_us: int, reason: str) -> str:
+    until = f"until {datetime.fromtimestamp(until_us / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}" if until_us else "until resumed"
+    return f"{what} {until}{f': {reason}' if reason else ''}"
+
+
+def _groups(groups: Iterable[Group]) -> str:
+    def one(group: Group) -> str:
+        lag = "an unknown number" if group.lag is None else f"{group.lag:,}"
+        where = f"{group.stream} {group.shard}" if group.stream != "events" or group.shard else group.stream
+        return f"{group.group} on {where}: {lag} behind, {group.pending:,} not acknowledged"
+
+    return "; ".join(_few(one(group) for group in groups)) or "no consumer group reads them"
+
+
+def _processes(now: Standing, now_ms: int) -> list[str]:
+    """A line for all processes of a host of which the same is to be said."""
+
+    def said(one: Process) -> tuple[str, str]:
+        silent_ms = one.silent_ms(now_ms)
+        if silent_ms:
+            return one.host, f"not heard of for {span(silent_ms / 1000)}"
+        behind = "" if one.revision == now.revision else f" (the store's is {now.revision})"
+        return one.host, f"revision {one.revision}{behind}, {FILES[one.file]}{f': {one.why}' if one.why else ''}"
+
+    lines: list[str] = []
+    for (host, what), group in groupby(sorted(now.processes, key=said), key=said):
+        some = list(group)
+        since = span((now_ms - min(one.since_ms for one in some)) / 1000)
+        many = f"{len(some)} processes" if len(some) > 1 else f"process {some[0].pid}"
+        lines.append(f"{host}: {many} for {since}, {what}")
+    return _few(lines, HOSTS_SHOWN) or ["none: smsd run starts them"]
+
+
+def _few(lines: Iterable[str], most: int = MARKS_SHOWN) -> list[str]:
+    """The first of many lines, and how many more there are."""
+    every = list(lines)
+    return [*every[:most], f"and {len(every) - most} more: --json shows all"] if len(every) > most else every
+
+
+def _counts(of: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n:,}" for name, n in of.items()) or "nothing"
 
 
 def _size(n: int) -> str:
-    return f"{n / 1024 / 1024:.1f} MB"
+    return f"{n / 1024 / 1024:,.1f} MB"
+
+
+def _most(now: Standing) -> str:
+    return f" of {_size(now.store_memory_max_bytes)}" if now.store_memory_max_bytes else ", no maxmemory"
+
+
+def span(seconds: float) -> str:
+    """A span of time as a person says it."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -68,7 +68,10 @@ def tenant_settings(config: Config, tenant: str, table: object, *, strict: bool 
 
 
 def follow(local: Config, published: bytes, *, secrets: bool = True) -> Config:
-    """This host's own sections with a shared part that another host published (meaning.shared). Raises ConfigErrors."""
+    """This host's own sections with a shared part that another host published (meaning.shared). Raises ConfigErrors.
+
+    `secrets`: as for `load`.
+    """
     try:
         theirs = msgspec.json.decode(published, type=dict[str, Any])
     except msgspec.DecodeError as error:

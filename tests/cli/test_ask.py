@@ -115,7 +115,29 @@ def test_status_tells_that_another_config_holds(running: Running) -> None:
     other.write_text(running.config.read_text().replace('"1000/s"', '"999/s"'))
     said = smsd("status", "--config", str(other))
     assert said.code == 1
-    assert "not this file's: smsd reload publishes it" in said.out
+    assert "not this file's: smsd check --diff compares, smsd reload publishes it" in said.out
+
+
+def test_status_tells_where_a_file_is_not_in_force(tmp_path: Path, store_url: str) -> None:
+    """Of two hosts, one whose file was superseded when it started and one that follows, each is told as it is."""
+    values = {"store": store_url, "http": "127.0.0.1:0", "webhooks": "127.0.0.1:0", "public_url": ""}
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    first, second = write(old, **values, limit="5/s"), write(new, **values, limit="9/s")
+    for path in (first, second):
+        smsd("reload", "--config", str(path))
+    with Daemon(first).ready() as late, Daemon(second).ready():
+        late.heard("config_superseded")
+        said = smsd("status", "--config", str(second))
+        assert said.code == 1
+        assert "revision 2, its file is in force" in said.out
+        assert "revision 2, its file was superseded: smsd reload there publishes it" in said.out
+        told = smsd("status", "--config", str(second), "--json").json()["processes"]
+        assert sorted((one["file"], one["revision"]) for one in told) == [("in_force", 2), ("superseded", 2)]
+        late.end()
+        after = smsd("status", "--config", str(second))
+        assert (after.code, "superseded" in after.out) == (0, False)
 
 
 def test_health_is_that_of_the_process(running: Running) -> None:

@@ -14,7 +14,14 @@ AT_MS = 1_700_000_000_000
 
 
 def process(name: str, at_ms: int = AT_MS, **more: Any) -> Process:
-    values = {"host": "a", "pid": 1, "version": "1", "since_ms": AT_MS, "revision": 3, "file": "in_force"} | more
+    values: dict[str, Any] = {
+        "host": "a",
+        "pid": 1,
+        "version": "1",
+        "since_ms": AT_MS,
+        "revision": 3,
+        "file": "in_force",
+    } | more
     return Process(process=name, at_ms=at_ms, **values)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
+from smsd.control import look
 from smsd.control.revision import publish
 from smsd.message import Message, Send
 from smsd.shell import metrics_store as module
@@ -280,7 +281,7 @@ async def test_an_empty_class_has_no_age(watched: Watched) -> None:
 
 async def test_a_class_behind_many_lanes_is_seen(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """A class none of whose lanes is among the first deadlines is looked for elsewhere."""
-    monkeypatch.setattr(module, "LANES_READ", 5)
+    monkeypatch.setattr(look, "LANES_READ", 5)
     for n in range(10):
         await watched.admit(f"m{n}", tenant=f"t{n}")
     await watched.admit("b1", "marketing", deadline=START + 9000 * SECOND)

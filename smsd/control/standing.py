@@ -1,0 +1,140 @@
+"""How a store stands at this moment: what waits, what is in flight, which config holds where, who works, who reads.
+
+Never changes anything; each look costs the store the same, whatever waits in it.
+"""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, Literal, cast
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from smsd.config import Config, ConfigErrors, follow
+from smsd.control.look import Look
+from smsd.control.processes import Process, processes
+from smsd.control.revision import content_hash, published
+from smsd.store import keys
+from smsd.store.shard import Shard
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """A pause."""
+
+    what: str
+    until_us: int
+    reason: str
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """A consumer group that reads what smsd writes: the events, or the texts that people send back."""
+
+    stream: Literal["events", "inbound"]
+    shard: int
+    group: str
+    consumers: int
+    pending: int  # read, and not acknowledged
+    lag: int | None  # not read yet; None: the server cannot tell
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of `smsd status`, over all shards."""
+
+    revision: int  # 0: none was ever published
+    config_is_file: bool  # the config in force is this file's shared part
+    sandbox: bool
+    backlog: dict[str, int]  # by class: taken, and not left
+    oldest_s: dict[str, float]  # by class: since the oldest that could leave now was taken; 0: none
+    inbox: dict[str, int]  # by class: not taken yet
+    in_flight: dict[str, int]  # by provider
+    paused: list[Mark]
+    dead: int  # entries in the dead streams
+    events: int
+    groups: list[Group]
+    store: str  # "Valkey 9.1.0"
+    store_memory_bytes: int
+    store_memory_max_bytes: int  # 0: none is set
+    processes: list[Process]
+
+    @property
+    def drift(self) -> list[Process]:
+        """Processes that work by another revision, or whose host's file is not what is in force."""
+        return [one for one in self.processes if one.revision != self.revision or one.file != "in_force" or one.why]
+
+
+async def standing(config: Config, shards: Sequence[Shard]) -> Standing:
+    """`config`: this host's. Classes and providers are those of the config in force, where it can be read here."""
+    client: Any = shards[0].client
+    there = await published(shards[0])
+    force = config
+    with contextlib.suppress(ConfigErrors):
+        force = follow(config, there.source, secrets=False) if there.revision else config
+    classes = sorted(force.classes, key=lambda name: (-force.classes[name].weight, name))
+    looks = [await Look(shard, classes, force.providers).read() for shard in shards]
+    info: dict[str, Any] = await client.info()
+    name, version = ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info["redis_version"])
+    return Standing(
+        revision=there.revision,
+        config_is_file=there.hash == content_hash(config),
+        sandbox=force.sandbox.enabled,
+        backlog=_sum(look.counts["smsd_backlog_messages"] for look in looks),
+        oldest_s={
+            class_: max((look.ages.get(class_, 0.0) for look in looks), default=0.0)
+            for class_ in dict.fromkeys(class_ for look in looks for class_ in look.ages)
+        },
+        inbox=_sum(look.counts["smsd_inbox_entries"] for look in looks),
+        in_flight=_sum(look.counts["smsd_in_flight"] for look in looks),
+        paused=await _paused(shards),
+        dead=sum(look.counts["smsd_store_entries"]["dead"] for look in looks),
+        events=sum(look.counts["smsd_store_entries"]["events"] for look in looks),
+        groups=[group for shard in shards for group in await _groups(shard)],
+        store=f"{name} {version}",
+        store_memory_bytes=int(info["used_memory"]),
+        store_memory_max_bytes=int(info.get("maxmemory", 0)),
+        processes=await processes(shards[0]),
+    )
+
+
+def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        for name, n in one.items():
+            total[name] += n
+    return dict(total)
+
+
+async def _paused(shards: Sequence[Shard]) -> list[Mark]:
+    """The pauses that hold now, each once; those of providers stand in every shard."""
+    now_us = shards[0].now_us or time.time_ns() // 1000
+    found: dict[str, Mark] = {}
+    for shard in shards:
+        marks = shard.client.hgetall(keys.key(shard.number, "pause"))
+        for what, said in (await cast("Awaitable[dict[bytes, bytes]]", marks)).items():
+            until, _, reason = said.decode("utf-8", "replace").partition(" ")
+            if int(until) == 0 or int(until) > now_us:
+                found[what.decode()] = Mark(what=what.decode(), until_us=int(until), reason=reason)
+    return [found[what] for what in sorted(found)]
+
+
+async def _groups(shard: Shard) -> list[Group]:
+    client: Any = shard.client
+    found: list[Group] = []
+    for stream in ("events", "inbound"):
+        try:
+            told: list[dict[str, Any]] = await client.xinfo_groups(keys.key(shard.number, stream))
+        except ResponseError:  # nobody has written it yet
+            continue
+        found += [
+            Group(
+                stream=stream,
+                shard=shard.number,
+                group=one["name"].decode("utf-8", "replace"),
+                consumers=one["consumers"],
+                pending=one["pending"],
+                lag=one.get("lag"),
+            )
+            for one in told
+        ]
+    return found
