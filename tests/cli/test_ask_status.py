@@ -20,7 +20,8 @@ def standing(**more: Any) -> Standing:
 
 def process(host: str, pid: int, **more: Any) -> Process:
     values: dict[str, Any] = {"version": "1", "since_ms": NOW_MS - 7_200_000, "at_ms": NOW_MS, "revision": 3}
-    return Process(process=f"{host}-{pid}-x", host=host, pid=pid, **(values | {"file": "in_force"} | more))
+    values |= {"file": "in_force"} | more
+    return Process(process=f"{host}-{pid}-x", host=host, pid=pid, **values)
 
 
 def test_processes_that_are_alike_are_one_line() -> None:
