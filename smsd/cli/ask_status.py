@@ -9,6 +9,7 @@ from itertools import groupby
 
 from smsd.control.processes import File, Process
 from smsd.control.standing import Group, Standing
+from smsd.store.holds import Pause
 
 HOSTS_SHOWN = 20
 MARKS_SHOWN = 10
@@ -26,7 +27,8 @@ def shown(now: Standing, now_ms: int) -> str:
         ("backlog", _backlog(now)),
         ("inbox", _counts(now.inbox)),
         ("in flight", _counts(now.in_flight)),
-        *(("paused", line) for line in _few(_pause(mark.what, mark.until_us, mark.reason) for mark in now.paused)),
+        *(("paused", line) for line in _few(map(_pause, now.paused))),
+        *(("cancelling", what) for what in _few(now.withdrawing)),
         ("events", f"{now.events:,}; {_groups(now.groups)}"),
         ("dead", f"{now.dead:,}" + (": smsd dead list shows them" if now.dead else "")),
         ("store", f"{now.store}, {_size(now.store_memory_bytes)}{_most(now)}"),
@@ -58,9 +60,10 @@ def _backlog(now: Standing) -> str:
     return ", ".join(one(name, n) for name, n in now.backlog.items()) or "nothing"
 
 
-def _pause(what: str, until_us: int, reason: str) -> str:
-    until = f"until {datetime.fromtimestamp(until_us / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}" if until_us else "until resumed"
-    return f"{what} {until}{f': {reason}' if reason else ''}"
+def _pause(pause: Pause) -> str:
+    until = f"until {datetime.fromtimestamp(pause.until_us / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}" if pause.until_us else ""
+    by = f" (by {pause.by})" if pause.by not in ("", "-") else ""
+    return f"{pause.what} {until or 'until resumed'}{f': {pause.reason}' if pause.reason else ''}{by}"
 
 
 def _groups(groups: Iterable[Group]) -> str:

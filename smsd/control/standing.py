@@ -6,8 +6,8 @@ Never changes anything; each look costs the store the same, whatever waits in it
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import msgspec
 from redis.exceptions import ResponseError
@@ -17,15 +17,10 @@ from smsd.control.look import Look
 from smsd.control.processes import Process, processes
 from smsd.control.revision import content_hash, published
 from smsd.store import keys
+from smsd.store.holds import Pause, pauses
 from smsd.store.shard import Shard
 
-
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """A pause."""
-
-    what: str
-    until_us: int
-    reason: str
+WITHDRAWING_MOST = 100
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +44,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: dict[str, float]  # by class: since the oldest that could leave now was taken; 0: none
     inbox: dict[str, int]  # by class: not taken yet
     in_flight: dict[str, int]  # by provider
-    paused: list[Mark]
+    paused: list[Pause]  # that hold now
+    withdrawing: list[str]  # marks whose messages still end, the first hundred
+    withdrawn: int  # marks that are kept, those of campaigns until they are lifted
     dead: int  # entries in the dead streams
     events: int
     groups: list[Group]
@@ -73,6 +70,7 @@ async def standing(config: Config, shards: Sequence[Shard]) -> Standing:
         force = follow(config, there.source, secrets=False) if there.revision else config
     classes = sorted(force.classes, key=lambda name: (-force.classes[name].weight, name))
     looks = [await Look(shard, classes, force.providers).read() for shard in shards]
+    withdrawing, withdrawn = await _withdrawn(shards)
     info: dict[str, Any] = await client.info()
     name, version = ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info["redis_version"])
     return Standing(
@@ -87,6 +85,8 @@ async def standing(config: Config, shards: Sequence[Shard]) -> Standing:
         inbox=_sum(look.counts["smsd_inbox_entries"] for look in looks),
         in_flight=_sum(look.counts["smsd_in_flight"] for look in looks),
         paused=await _paused(shards),
+        withdrawing=withdrawing,
+        withdrawn=withdrawn,
         dead=sum(look.counts["smsd_store_entries"]["dead"] for look in looks),
         events=sum(look.counts["smsd_store_entries"]["events"] for look in looks),
         groups=[group for shard in shards for group in await _groups(shard)],
@@ -105,17 +105,22 @@ def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-async def _paused(shards: Sequence[Shard]) -> list[Mark]:
+async def _paused(shards: Sequence[Shard]) -> list[Pause]:
     """The pauses that hold now, each once; those of providers stand in every shard."""
     now_us = shards[0].now_us or time.time_ns() // 1000
-    found: dict[str, Mark] = {}
+    every = [one for shard in shards for one in await pauses(shard) if not one.until_us or one.until_us > now_us]
+    return [one for _, one in sorted({one.what: one for one in every}.items())]
+
+
+async def _withdrawn(shards: Sequence[Shard]) -> tuple[list[str], int]:
+    busy: set[str] = set()
+    many = 0
     for shard in shards:
-        marks = shard.client.hgetall(keys.key(shard.number, "pause"))
-        for what, said in (await cast("Awaitable[dict[bytes, bytes]]", marks)).items():
-            until, _, reason = said.decode("utf-8", "replace").partition(" ")
-            if int(until) == 0 or int(until) > now_us:
-                found[what.decode()] = Mark(what=what.decode(), until_us=int(until), reason=reason)
-    return [found[what] for what in sorted(found)]
+        client: Any = shard.client
+        found: list[bytes] = await client.zrange(keys.key(shard.number, "withdrawing"), 0, WITHDRAWING_MOST - 1)
+        busy |= {what.decode() for what in found}
+        many += await client.hlen(keys.key(shard.number, "withdrawn"))
+    return sorted(busy)[:WITHDRAWING_MOST], many
 
 
 async def _groups(shard: Shard) -> list[Group]:

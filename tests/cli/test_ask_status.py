@@ -4,7 +4,8 @@ from typing import Any
 
 from smsd.cli.ask_status import shown, span
 from smsd.control.processes import Process
-from smsd.control.standing import Group, Mark, Standing
+from smsd.control.standing import Group, Standing
+from smsd.store.holds import Pause
 
 NOW_MS = 1_700_000_000_000
 
@@ -12,7 +13,8 @@ NOW_MS = 1_700_000_000_000
 def standing(**more: Any) -> Standing:
     values: dict[str, Any] = {
         "revision": 3, "config_is_file": True, "sandbox": False, "backlog": {"reminder": 0}, "oldest_s": {},
-        "inbox": {}, "in_flight": {}, "paused": [], "dead": 0, "events": 0, "groups": [], "store": "Valkey 9.1.0",
+        "inbox": {}, "in_flight": {}, "paused": [], "withdrawing": [], "withdrawn": 0,
+        "dead": 0, "events": 0, "groups": [], "store": "Valkey 9.1.0",
         "store_memory_bytes": 2**20, "store_memory_max_bytes": 0, "processes": [],
     }  # fmt: skip
     return Standing(**(values | more))
@@ -44,7 +46,7 @@ def test_the_answer_is_bounded() -> None:
     text = shown(
         standing(
             processes=[process(f"h{n:03}", n) for n in range(200)],
-            paused=[Mark(what=f"t:{n}", until_us=0, reason="") for n in range(500)],
+            paused=[Pause(f"t:{n}", 0, 0, "-", "") for n in range(500)],
         ),
         NOW_MS,
     )
@@ -61,7 +63,7 @@ def test_what_is_out_of_the_ordinary_is_said() -> None:
             dead=2,
             backlog={"reminder": 1200},
             oldest_s={"reminder": 150.0},
-            paused=[Mark(what="c:marketing", until_us=1_700_000_000_000_000, reason="a holiday")],
+            paused=[Pause("c:marketing", 1_700_000_000_000_000, 0, "kim", "a holiday")],
             groups=[Group(stream="events", shard=0, group="rails", consumers=1, pending=3, lag=4000)],
         ),
         NOW_MS,
@@ -69,7 +71,7 @@ def test_what_is_out_of_the_ordinary_is_said() -> None:
     assert text.startswith("sandbox    on: only the numbers of [sandbox] allow_to")
     for told in (
         "reminder 1,200 (oldest 2 min)",
-        "c:marketing until 2023-11-14 22:13:20Z: a holiday",
+        "c:marketing until 2023-11-14 22:13:20Z: a holiday (by kim)",
         "rails on events: 4,000 behind, 3 not acknowledged",
         "2: smsd dead list shows them",
         "none: smsd run starts them",

@@ -7,10 +7,11 @@ from redis.asyncio import Redis
 
 from smsd.control import processes
 from smsd.control.revision import publish
-from smsd.control.standing import Group, Mark, standing
+from smsd.control.standing import Group, standing
 from smsd.shell.live import Live, agree
 from smsd.shell.presence import Presence
 from smsd.store import keys
+from smsd.store.holds import Pause, pause, withdraw
 from smsd.store.shard import Shard
 from tests.support.config import config
 from tests.support.world import HOUR, SECOND, World
@@ -38,13 +39,16 @@ async def test_everything_is_counted_where_it_is(redis: Any, tmp_path: Path) -> 
         world.pass_time(30 * SECOND)
         await redis.xadd(keys.inbox(world.shard.number, "marketing"), {"tenant": "acme"})
         await redis.xadd(keys.key(world.shard.number, "dead"), {"reason": "bad_number"})
-    await worlds[1].shard.pause("c:marketing", until_us=worlds[0].now + HOUR, reason="a holiday")
-    await worlds[0].shard.pause("t:over", until_us=worlds[0].now - 1)
+    until_us = worlds[0].now + HOUR
+    await pause(worlds[1].shard, "c:marketing", until_us=until_us, reason="a holiday", by="kim")
+    await pause(worlds[0].shard, "t:over", until_us=worlds[0].now - 1)
+    await withdraw(worlds[0].shard, "t:acme")
     now = await standing(mine, [world.shard for world in worlds])
     assert now.config_is_file
     assert (now.backlog, now.inbox) == ({"reminder": 2, "marketing": 2}, {"reminder": 0, "marketing": 2})
     assert (now.in_flight, now.dead, now.oldest_s) == ({"main": 2}, 2, {"reminder": 30.0, "marketing": 0.0})
-    assert now.paused == [Mark(what="c:marketing", until_us=worlds[0].now + HOUR, reason="a holiday")]
+    assert now.paused == [Pause("c:marketing", until_us, worlds[1].now, "kim", "a holiday")]
+    assert (now.withdrawing, now.withdrawn) == (["t:acme"], 1)
     assert list(now.backlog) == ["reminder", "marketing"], "the heavier class is first"
 
 
