@@ -31,6 +31,52 @@ def test_check_prints_every_mistake_with_file_and_line(tmp_path: Path) -> None:
     assert {mistake["key"].split(".")[0] for mistake in mistakes} == {"classes", "tenants"}
 
 
+def test_check_says_what_would_change(tmp_path: Path, store_url: str) -> None:
+    """Against what is in force, in words and as JSON, with 0 whatever changes; nothing is published."""
+    path = write(tmp_path, store=store_url, limit="20/s")
+    first = smsd("check", "--diff", "--config", str(path))
+    assert (first.code, first.out.splitlines()[1][:30]) == (0, "nothing is in force yet: smsd ")
+    smsd("reload", "--config", str(path))
+    same = smsd("check", "--diff", "--config", str(path))
+    assert (same.code, same.out.splitlines()[1][:15]) == (0, "nothing changes")
+    write(tmp_path, store=store_url, limit="10/s", extra="[tenants.acme]\ncountries = ['IE']\n")
+    said = smsd("check", "--diff", "--config", str(path))
+    assert (said.code, said.out.splitlines()[1:]) == (0, [
+        "against revision 1, which is in force:",
+        "cut off",
+        "  tenant acme: all countries are closed but IE",
+        "slower",
+        "  2 tenants (acme, every other tenant): 20/s -> 10/s",
+    ])  # fmt: skip
+    told = smsd("check", "--diff", "--config", str(path), "--json").json()
+    assert [change["kind"] for change in told["diff"]["changes"]] == ["cut_off", "slower"]
+    assert smsd("reload", "--config", str(path), "--json").json()["revision"] == 2
+
+
+def test_check_says_what_a_reload_would_refuse(tmp_path: Path, store_url: str) -> None:
+    """A class that messages wait for is told with 1, before anybody tries."""
+    path = write(tmp_path, store=store_url, extra="[classes.otp]\n")
+    smsd("reload", "--config", str(path))
+    with redis_py.Redis.from_url(store_url) as client:
+        client.xadd(keys.inbox(0, "otp"), {"tenant": "acme"})
+    write(tmp_path, store=store_url)
+    said = smsd("check", "--diff", "--config", str(path))
+    assert said.code == 1
+    assert "  class otp: dropped: nobody reads its inbox any more" in said.out
+    assert said.out.splitlines()[-1].startswith("smsd reload would refuse it: class otp: 1 in its inbox; smsd cancel")
+
+
+def test_a_diff_is_a_few_lines_for_thousands(tmp_path: Path, store_url: str) -> None:
+    """Thousands of tenants that each change in their own way are still told on one screen."""
+    rows = "".join(f"[tenants.t{n}]\nlimits = ['{n + 2}/s']\n" for n in range(2000))
+    path = write(tmp_path, store=store_url, extra=rows)
+    smsd("reload", "--config", str(path))
+    write(tmp_path, store=store_url, extra=rows.replace("/s", "/m"))
+    said = smsd("check", "--diff", "--config", str(path))
+    assert len(said.out.splitlines()) < 30
+    assert "  and 1,980 more: --json shows all" in said.out
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     """Without a config every command that wants one names the file, with 2."""
     for words in (("check",), ("status",), ("reload",), ("health",), ("trace", "a", "b"), ("send", "a", "+1", "x")):
