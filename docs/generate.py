@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = {"docs/LIFECYCLE.md": "smsd.core.state:lifecycle", "docs/REASONS.md": "smsd.core.reasons:page"}
+PAGES = {
+    "docs/LIFECYCLE.md": "smsd.core.state:lifecycle",
+    "docs/REASONS.md": "smsd.core.reasons:page",
+    "config/smsd.schema.json": "smsd.config.schema:page",
+}
 """Page -> the function, without arguments, that returns its whole text."""
 
 

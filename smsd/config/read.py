@@ -24,6 +24,8 @@ class Reads(msgspec.Struct, frozen=True):
 
     read: Callable[[str], object]
     what: str  # "a duration with its unit, as "12h""
+    pattern: str = ""  # what it matches as a whole, for the JSON Schema: never narrower than `read`
+    options: tuple[str, ...] = ()  # beside the pattern: the texts that it may be
 
 
 class _Bad:

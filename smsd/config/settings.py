@@ -5,7 +5,6 @@ Never reads a file, never looks at two keys at once. Durations are integers in m
 """
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ from msgspec import Meta, field
 
 from smsd.config.read import Reads
 from smsd.config.regions import REGIONS
-from smsd.core.limit import Limit, parse
+from smsd.core.limit import GRAMMAR, Limit, parse
 from smsd.secret import Secret, SecretUrl
 
 SECOND_US = 1_000_000
@@ -25,16 +24,25 @@ HOUR_US = 3600 * SECOND_US
 _UNITS_US = {"ms": 1000, "s": SECOND_US, "m": 60 * SECOND_US, "h": HOUR_US, "d": 24 * HOUR_US}
 _LONGEST_US = 3650 * 24 * HOUR_US
 _DURATION = 'a duration with its unit: "500ms", "2s", "10m", "12h" or "7d"'
+_DURATION_PATTERN = r"(\d{1,12})(ms|s|m|h|d)"
 
 
 def duration_us(text: str) -> int:
     """Microseconds of `500ms`, `2s`, `10m`, `12h`, `7d`. Raises ValueError."""
-    match = re.fullmatch(r"(\d{1,12})(ms|s|m|h|d)", text, re.ASCII)
+    match = re.fullmatch(_DURATION_PATTERN, text, re.ASCII)
     if match is None:
         raise ValueError(f"expected {_DURATION}, one whole number and one unit")
     if not 0 < (span_us := int(match[1]) * _UNITS_US[match[2]]) <= _LONGEST_US:
         raise ValueError("a duration is more than nothing and at most 3650d")
     return span_us
+
+
+def show_duration(us: int) -> str:
+    """As a duration is written, in the largest unit that it is a whole number of; 0: [retention] bodies' "end"."""
+    if not us:
+        return "end"
+    unit = next(unit for unit in reversed(_UNITS_US) if us % _UNITS_US[unit] == 0)
+    return f"{us // _UNITS_US[unit]}{unit}"
 
 
 def _bodies_us(text: str) -> int:
@@ -50,16 +58,16 @@ def country(text: str) -> str:
     return text
 
 
-def _match(pattern: str, sentence: str) -> Callable[[str], str]:
-    """A reader that takes what the pattern matches as a whole, and says the sentence about all else."""
+def _matching(pattern: str, what: str, sentence: str = "") -> Reads:
+    """Takes what the pattern matches as a whole, and says the sentence about all else."""
     compiled = re.compile(pattern, re.ASCII)
 
     def read(text: str) -> str:
         if compiled.fullmatch(text) is None:
-            raise ValueError(sentence)
+            raise ValueError(sentence or f"expected {what}")
         return text
 
-    return read
+    return Reads(read, what, pattern)
 
 
 def _sender(text: str) -> str:
@@ -72,7 +80,7 @@ def _sender(text: str) -> str:
 
 
 def _listen(text: str) -> str:
-    match = re.fullmatch(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):(\d{1,5})", text, re.ASCII)
+    match = re.fullmatch(_LISTEN_PATTERN, text, re.ASCII)
     if match is None or int(match[1]) > 65535:
         raise ValueError('expected host:port, as "127.0.0.1:8775", "0.0.0.0:8775" or "[::1]:8775"')
     return text
@@ -93,27 +101,35 @@ def _public_url(text: str) -> str:
     return _http_url(text) if text else ""
 
 
-Us = Annotated[int, Reads(duration_us, _DURATION)]
-LimitText = Annotated[Limit, Reads(parse, 'a limit such as "20/s"')]
+_COUNTRIES = tuple(sorted(REGIONS))
+_LISTEN_PATTERN = r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):(\d{1,5})"
+_URL_PATTERN = r"https?://[^\s?#]+"
+_COUNTRY = 'a country code such as "IE"'
+
+Us = Annotated[int, Reads(duration_us, _DURATION, _DURATION_PATTERN)]
+LimitText = Annotated[Limit, Reads(parse, 'a limit such as "20/s"', GRAMMAR.pattern)]
 Name = Annotated[
-    str, Reads(_match(r"[a-z0-9_-]{1,32}", "a name is 1 to 32 of a-z, 0-9, _ and -"), "a name of a-z, 0-9, _ and -")
+    str, _matching(r"[a-z0-9_-]{1,32}", "a name of a-z, 0-9, _ and -", "a name is 1 to 32 of a-z, 0-9, _ and -")
 ]
 TenantId = Annotated[
-    str, Reads(_match(r"[A-Za-z0-9_.:-]{1,64}", "a tenant id is 1 to 64 of A-Z, a-z, 0-9, _ . : and -"), "a tenant id")
+    str,
+    _matching(r"[A-Za-z0-9_.:-]{1,64}", "a tenant id", "a tenant id is 1 to 64 of A-Z, a-z, 0-9, _ . : and -"),
 ]
 Tenant = Annotated[
     str,
-    Reads(_match(r"\*|[A-Za-z0-9_.:-]{1,64}", 'expected tenant ids, or "*" for all'), 'a tenant id, or "*" for all'),
+    _matching(r"\*|[A-Za-z0-9_.:-]{1,64}", 'a tenant id, or "*" for all', 'expected tenant ids, or "*" for all'),
 ]
-Country = Annotated[str, Reads(country, 'a country code such as "IE"')]
-Countries = Annotated[str, Reads(lambda text: text if text == "*" else country(text), 'a country code, or "*" for all')]
-Region = Annotated[str, Reads(lambda text: country(text) if text else text, 'a country code such as "IE"')]
+Country = Annotated[str, Reads(country, _COUNTRY, options=_COUNTRIES)]
+Countries = Annotated[
+    str, Reads(lambda text: text if text == "*" else country(text), 'a country code, or "*" for all', r"\*", _COUNTRIES)
+]
+Region = Annotated[str, Reads(lambda text: country(text) if text else text, _COUNTRY, "()", _COUNTRIES)]
 Sender = Annotated[str, Reads(_sender, 'a sender: "+353861234567", a short code or up to 11 letters')]
 Prefix = Annotated[
-    str, Reads(_match(r"\+[0-9]{1,15}", 'expected a number or its beginning, as "+353"'), 'a prefix such as "+353"')
+    str, _matching(r"\+[0-9]{1,15}", 'a prefix such as "+353"', 'expected a number or its beginning, as "+353"')
 ]
-Listen = Annotated[str, Reads(_listen, 'host:port, as "127.0.0.1:8775"')]
-Url = Annotated[str, Reads(_http_url, 'a url such as "https://sms.example.com"')]
+Listen = Annotated[str, Reads(_listen, 'host:port, as "127.0.0.1:8775"', _LISTEN_PATTERN)]
+Url = Annotated[str, Reads(_http_url, 'a url such as "https://sms.example.com"', _URL_PATTERN)]
 
 # ---- What belongs to one host ----------------------------------------------------------------------------------------
 
@@ -142,7 +158,9 @@ class HttpConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 class WebhooksConfig(msgspec.Struct, frozen=True, kw_only=True):
     listen: Listen = "127.0.0.1:8776"
-    public_url: Annotated[str, Reads(_public_url, "a url")] = ""  # no slash at its end; "": no callbacks are asked for
+    public_url: Annotated[str, Reads(_public_url, "a url", f"(?:{_URL_PATTERN})?")] = (
+        ""  # no slash at its end; "": no callbacks are asked for
+    )
 
 
 # ---- What is one for all hosts ---------------------------------------------------------------------------------------
@@ -271,7 +289,9 @@ class StatusWebhook(msgspec.Struct, frozen=True, kw_only=True):
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     messages_us: Us = field(name="messages", default=72 * HOUR_US)
-    bodies_us: Annotated[int, Reads(_bodies_us, f'"end", or {_DURATION}')] = field(name="bodies", default=0)  # 0: "end"
+    bodies_us: Annotated[int, Reads(_bodies_us, f'"end", or {_DURATION}', f"end|{_DURATION_PATTERN}")] = field(
+        name="bodies", default=0
+    )  # 0: "end"
     events_us: Us = field(name="events", default=168 * HOUR_US)
     events_max: Annotated[int, Meta(ge=1000, le=1_000_000_000)] = 5_000_000
 

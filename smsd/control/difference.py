@@ -11,8 +11,8 @@ from typing import Literal
 import msgspec
 
 from smsd.config import Config
-from smsd.config.settings import RouteConfig, RouteRule, Terms
-from smsd.control.difference_words import compare, duration, fields
+from smsd.config.settings import RouteConfig, RouteRule, Terms, show_duration
+from smsd.control.difference_words import compare, fields
 from smsd.core.limit import Limit
 
 Kind = Literal["cut_off", "slower", "faster", "changed"]
@@ -238,7 +238,9 @@ def _sections(found: _Found, old: Config, new: Config) -> None:
         before, after = getattr(old.retention, unit), getattr(new.retention, unit)
         if before != after:
             how = "shorter" if after < before else "longer"
-            found.add("changed", "retention", ALL, f"{key} kept {how}: {duration(before)} -> {duration(after)}")
+            found.add(
+                "changed", "retention", ALL, f"{key} kept {how}: {show_duration(before)} -> {show_duration(after)}"
+            )
     for said in fields(old.retention, new.retention, ("messages", "bodies", "events")):
         found.add("changed", "retention", ALL, said)
     if new.sandbox.enabled and not old.sandbox.enabled:

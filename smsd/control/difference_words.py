@@ -10,14 +10,13 @@ from typing import Any, Literal, cast
 import msgspec
 
 from smsd.config.read import keys_of
-from smsd.config.settings import HOUR_US, SECOND_US
+from smsd.config.settings import show_duration
 from smsd.core.limit import Limit, show
 from smsd.secret import Secret, SecretUrl
 
 Speed = Literal["slower", "faster", "changed"]
 
 COSTS = (1, 3)  # segments of the messages by which limits are compared: a limit in segments bites with the second
-_UNITS = (("d", 24 * HOUR_US), ("h", HOUR_US), ("m", 60 * SECOND_US), ("s", SECOND_US), ("ms", 1000))
 
 
 def compare(old: Sequence[Limit], new: Sequence[Limit]) -> tuple[Speed, str] | None:
@@ -87,7 +86,7 @@ def word(value: Any, name: str = "") -> str:
         case float():
             return f"{value:g}"
         case int() if name.endswith("_us"):
-            return duration(value)
+            return show_duration(value)
         case list() | tuple():
             words = [word(one, name) for one in cast("Sequence[Any]", value)]
             return ", ".join(words) if words and all(words) else "" if words else "nothing"
@@ -95,11 +94,3 @@ def word(value: Any, name: str = "") -> str:
             return ""
         case _:
             return str(value) or "nothing"
-
-
-def duration(us: int) -> str:
-    """A duration in the largest unit that it is a whole number of; 0 is how [retention] bodies says "end"."""
-    if not us:
-        return "end"
-    unit, size = next((unit, size) for unit, size in _UNITS if us % size == 0)
-    return f"{us // size}{unit}"

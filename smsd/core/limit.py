@@ -19,7 +19,7 @@ LARGEST_N = 1_000_000_000
 LARGEST_PERIOD_US = 366 * 86_400_000_000  # with LARGEST_N still far below 2^53, where Lua's numbers stop being exact
 
 _UNIT_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
-_GRAMMAR = re.compile(r"(\d+)( segments)?/(\d*)([smhd])(?: burst (\d+))?", re.ASCII)
+GRAMMAR = re.compile(r"(\d+)( segments)?/(\d*)([smhd])(?: burst (\d+))?", re.ASCII)
 _EXAMPLES = '"20/s", "30 segments/m", "100/90s", "50/s burst 5" or "50000/d"'
 
 
@@ -50,7 +50,7 @@ def default_burst(n: int, *, segments: bool) -> int:
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Limit:
     """Reads `N[ segments]/[k](s|m|h|d)[ burst B]` (contract §5). Raises ValueError with a sentence that mends it."""
-    match = _GRAMMAR.fullmatch(text)
+    match = GRAMMAR.fullmatch(text)
     if match is None:
         raise ValueError(f'"{text[:60]}" is no limit: write N[ segments]/[k](s|m|h|d)[ burst B], as {_EXAMPLES}')
     n, periods = int(match[1][:12]), int(match[3][:12] or 1)

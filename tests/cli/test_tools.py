@@ -84,3 +84,10 @@ def test_carrier_has_its_own_help_and_mistakes() -> None:
     done = smsd("carrier", "--nosuch")
     assert done.code == 2
     assert "--nosuch" in done.err
+
+
+def test_schema_prints_what_editors_need() -> None:
+    """The JSON Schema of the config comes out whole, ready to be written to a file."""
+    said = smsd("schema")
+    assert said.code == 0
+    assert said.json()["properties"]["providers"]

@@ -25,6 +25,7 @@ from smsd.config.settings import (
     Us,
     WebhooksConfig,
     duration_us,
+    show_duration,
 )
 from smsd.secret import Secret
 
@@ -38,6 +39,13 @@ SECOND = 1_000_000
 def test_a_duration_has_a_unit(text: str, us: int):
     """Milliseconds to days become microseconds."""
     assert duration_us(text) == us
+
+
+@pytest.mark.parametrize("text", ["500ms", "90s", "10m", "12h", "7d"])
+def test_a_duration_is_shown_as_it_is_written(text: str):
+    """What is shown can be written; nothing is what retention calls the end."""
+    assert show_duration(duration_us(text)) == text
+    assert show_duration(0) == "end"
 
 
 @pytest.mark.parametrize(

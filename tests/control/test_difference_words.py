@@ -3,7 +3,7 @@
 import pytest
 
 from smsd.config.settings import ClassConfig, RetentionConfig
-from smsd.control.difference_words import compare, duration, fields, word
+from smsd.control.difference_words import compare, fields, word
 from smsd.core.limit import Limit, parse
 
 
@@ -45,4 +45,3 @@ def test_words_are_those_of_the_file() -> None:
     assert [word(value) for value in (True, "", (), None, ("a", "b"), 5, 1.0, {"a": 1})] == [
         "true", "nothing", "nothing", "none", "a, b", "5", "1", "",
     ]  # fmt: skip
-    assert [duration(us) for us in (0, 1000, 90_000_000, 7_200_000_000)] == ["end", "1ms", "90s", "2h"]
