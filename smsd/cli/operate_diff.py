@@ -12,6 +12,7 @@ from smsd.cli.say import Trouble
 from smsd.config import ConfigErrors, follow
 from smsd.control.difference import KINDS, Change, Kind, difference
 from smsd.control.dropping import Waiting, waiting
+from smsd.control.made import made, read
 from smsd.control.revision import published
 
 SHOWN = 20  # changes of a kind
@@ -32,17 +33,18 @@ async def compared(config: Path) -> Diff:
     async with reach(config, secrets=True) as store:
         there = await published(store.shards[0])
         waits = await waiting(there.source, store.config, store.shards)
+        tables = {name: table for shard in store.shards for name, table in (await made(shard)).tables.items()}
     if not there.revision:
         return Diff(revision=0, changes=[], held=[], notes=[])
     try:
         old = follow(store.config, there.source, secrets=False)
     except ConfigErrors as error:
-        raise Trouble(
-            f"revision {there.revision} cannot be compared with by this release: {error.mistakes[0]}"
-        ) from None
+        said = f"revision {there.revision} cannot be compared with by this release: {error.mistakes[0]}"
+        raise Trouble(said) from None
+    both = [one.with_made(read(one, tables)) for one in (old, store.config)]
     return Diff(
         revision=there.revision,
-        changes=difference(old, store.config),
+        changes=difference(*both),
         held=[one for one in waits if one.holds],
         notes=[one for one in waits if not one.holds],
     )

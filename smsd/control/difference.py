@@ -43,7 +43,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def difference(old: Config, new: Config) -> list[Change]:
-    """Every change, those that hurt first; [] where both mean the same."""
+    """Every change, those that hurt first; [] where both mean the same.
+
+    What was made for tenants by API or command goes before either file, where both configs hold it (Config.with_made).
+    """
     found = _Found()
     _tenants(found, old, new)
     _classes(found, old, new)
@@ -86,15 +89,15 @@ class _Found:
 
 
 def _tenants(found: _Found, old: Config, new: Config) -> None:
-    """Each tenant that either names, by what holds for it in the end; and all others, by the defaults."""
+    """Each tenant that is configured under either, by what holds for it in the end; and all others, by the defaults."""
     if old.accept_unknown and not new.accept_unknown:
         found.add("cut_off", "tenant", OTHERS, "rejected from now on, unless it was set by API or command")
     elif new.accept_unknown and not old.accept_unknown:
         found.add("changed", "tenant", OTHERS, "taken from now on, with the defaults")
     if old.accept_unknown or new.accept_unknown:
         _terms(found, OTHERS, old, new, old.tenant_defaults, new.tenant_defaults)
-    for name in sorted(old.tenants.keys() | new.tenants.keys()):
-        was, there = name in old.tenants or old.accept_unknown, name in new.tenants or new.accept_unknown
+    for name in sorted(old.tenants.keys() | new.tenants.keys() | old.made.keys() | new.made.keys()):
+        was, there = old.knows(name) or old.accept_unknown, new.knows(name) or new.accept_unknown
         if was and not there:
             found.add("cut_off", "tenant", name, "not configured any more, and unknown tenants are rejected")
         elif there and not was:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, cast
 
+from redis.exceptions import ResponseError
+
 from smsd.store import keys
 from smsd.store.record import decode
 from smsd.store.shard import Shard
@@ -44,7 +46,8 @@ class Look:
             for kind, command in SIZES.items():
                 pipe.execute_command(command, self._key(kind))  # pyright: ignore[reportUnknownMemberType]
             pipe.zrange(self._key("dline"), 0, LANES_READ - 1)  # pyright: ignore[reportUnknownMemberType]
-            meta, flying, *sizes, lanes = await cast("Awaitable[list[Any]]", pipe.execute())
+            found = await cast("Awaitable[list[Any]]", pipe.execute(raise_on_error=False))
+        meta, flying, *sizes, lanes = [_there(one) for one in found]
         backlog = dict.fromkeys(self._classes, 0)
         backlog |= {name[2:].decode(): max(0, int(n)) for name, n in meta.items() if name.startswith(b"n:")}
         self.counts = {
@@ -85,6 +88,15 @@ class Look:
         asked = self._client.hmget(self._key("msg"), [key.decode() for key in messages.values()])
         records = await cast("Awaitable[list[bytes | None]]", asked)
         return {lane: decode(packed).entered for lane, packed in zip(messages, records, strict=True) if packed}
+
+
+def _there(found: Any) -> Any:
+    """An answer; 0 where somebody wrote another kind of key in an inbox's place, which `smsd doctor` tells of."""
+    if isinstance(found, ResponseError) and str(found).startswith("WRONGTYPE"):
+        return 0
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _sort(lanes: Sequence[bytes], heads: dict[str, list[bytes]], *, missing: bool = False) -> None:

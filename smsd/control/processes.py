@@ -35,6 +35,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int  # when it told this
     revision: int
     file: File
+    dead: list[str] = []  # providers that it finds dead by their answers, or that refuse us
     why: str = ""  # the file could not be put in force, or the store's revision cannot be used there
 
     def silent_ms(self, now_ms: int) -> int:

@@ -3,7 +3,6 @@
 Never changes anything; each look costs the store the same, whatever waits in it.
 """
 
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,10 +11,10 @@ from typing import Any, Literal
 import msgspec
 from redis.exceptions import ResponseError
 
-from smsd.config import Config, ConfigErrors, follow
+from smsd.config import Config, ConfigErrors
 from smsd.control.look import Look
 from smsd.control.processes import Process, processes
-from smsd.control.revision import content_hash, published
+from smsd.control.revision import content_hash, in_force, published
 from smsd.store import keys
 from smsd.store.holds import Pause, pauses
 from smsd.store.shard import Shard
@@ -64,10 +63,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 async def standing(config: Config, shards: Sequence[Shard]) -> Standing:
     """`config`: this host's. Classes and providers are those of the config in force, where it can be read here."""
     client: Any = shards[0].client
-    there = await published(shards[0])
-    force = config
-    with contextlib.suppress(ConfigErrors):
-        force = follow(config, there.source, secrets=False) if there.revision else config
+    there, force = await published(shards[0]), await config_in_force(config, shards[0])
     classes = sorted(force.classes, key=lambda name: (-force.classes[name].weight, name))
     looks = [await Look(shard, classes, force.providers).read() for shard in shards]
     withdrawing, withdrawn = await _withdrawn(shards)
@@ -95,6 +91,14 @@ async def standing(config: Config, shards: Sequence[Shard]) -> Standing:
         store_memory_max_bytes=int(info.get("maxmemory", 0)),
         processes=await processes(shards[0]),
     )
+
+
+async def config_in_force(config: Config, shard: Shard) -> Config:
+    """The config in force without its secrets; this host's own where another release's cannot be read here."""
+    try:
+        return (await in_force(config, shard))[1]
+    except ConfigErrors:
+        return config
 
 
 def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:

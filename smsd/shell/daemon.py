@@ -103,7 +103,11 @@ class Worker:
         self.resolver = Resolver(live, self.transport, metrics, self._log)
         self.intake = Intake(live, store.blocking, metrics, self.sender.nudge, self._log)
         self.sweeper = Sweeper(
-            live, self._log, dead_routes=self.sender.dead_routes, swept=lambda shard, _: metrics.take_over(shard)
+            live,
+            self._log,
+            dead_routes=self.sender.dead_routes,
+            dead_providers=self.sender.providers.dead,
+            swept=lambda shard, _: metrics.take_over(shard),
         )
         down.push_async_callback(self._leave)
         self.bell = Bell(

@@ -6,6 +6,7 @@ Never more than a small write every few seconds, and one when something changes.
 import os
 import socket
 import time
+from collections.abc import Callable, Collection
 
 from smsd.control import processes
 from smsd.control.processes import Process
@@ -16,8 +17,8 @@ from smsd.shell.metrics import release
 class Presence:
     """One process in the list of all."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
+    def __init__(self, live: Live, *, dead_providers: Callable[[], Collection[str]] = tuple) -> None:
+        self._live, self._dead_providers = live, dead_providers
         self._since_ms = time.time_ns() // 1_000_000
         self._told: Process | None = None
 
@@ -45,9 +46,10 @@ class Presence:
             at_ms=time.time_ns() // 1_000_000,
             revision=live.revision,
             file=live.file,
+            dead=sorted(self._dead_providers()),
             why=live.trouble or live.refused,
         )
 
 
 def _same(one: Process, other: Process) -> bool:
-    return (one.revision, one.file, one.why) == (other.revision, other.file, other.why)
+    return (one.revision, one.file, one.dead, one.why) == (other.revision, other.file, other.dead, other.why)

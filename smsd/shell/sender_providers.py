@@ -125,6 +125,11 @@ class Providers:
             if all((seat := self._seats.get(use.use)) is None or seat.health.dead for use in route.providers)
         ]
 
+    def dead(self) -> list[str]:
+        """Providers that this process does not send by now: dead, stopped, or with secrets that it cannot read."""
+        names = self._live.config.providers
+        return [n for n in names if (seat := self._seats.get(n)) is None or seat.health.dead or seat.health.stopped]
+
     def too_pressed(self, seat: Seat, route: str, left_us: int, now_us: int) -> bool:
         """Whether a message must not be risked on a probe: little time, and somebody alive to send it by."""
         if left_us > seat.settings.timeout_s * 1_000_000 + SPARE_US:

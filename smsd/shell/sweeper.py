@@ -34,13 +34,14 @@ class Sweeper:
         log: FilteringBoundLogger,
         *,
         dead_routes: Callable[[], Collection[str]] = tuple,
+        dead_providers: Callable[[], Collection[str]] = tuple,
         swept: Callable[[Shard, Swept], None] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._live, self._log = live, log
         self._dead_routes, self._swept = dead_routes, swept
         self._rng = rng or random.Random()
-        self.presence = Presence(live)
+        self.presence = Presence(live, dead_providers=dead_providers)
         self._config_rung, self._hurried = asyncio.Event(), asyncio.Event()
 
     def config_rung(self) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import msgspec
 
-from smsd.config import Config
+from smsd.config import Config, TenantConfig
 from smsd.control.difference import OTHERS, difference
+from smsd.core.limit import parse
 from tests.support.config import config
 
 US = '[routes.us]\nproviders = [{ use = "main", weight = 90 }, { use = "spare", weight = 10 }]\n'
@@ -44,6 +45,16 @@ def test_the_defaults_are_those_of_every_other_tenant(tmp_path: Path) -> None:
     named = "[tenants.named]\nsender = 'Acme'\n[tenants.own]\nlimits = ['1/s']\n"
     old, new = config(tmp_path, extra=named, limit="5/s"), config(tmp_path, extra=named, limit="9/s")
     assert told(old, new) == [f"faster: 2 tenants (named, {OTHERS}): 5/s -> 9/s"]
+
+
+def test_what_was_made_by_command_goes_before_the_file(tmp_path: Path) -> None:
+    """A tenant whose settings were made keeps these under any file; one that only they name is not cut off."""
+    made = {"acme": TenantConfig(limits=(parse("7/s"),)), "only": TenantConfig()}
+    old = config(tmp_path, extra="[tenants.acme]\nlimits = ['50/s']\n")
+    new = config(tmp_path, extra="[tenants.acme]\nlimits = ['1/s']\n[unknown_tenants]\npolicy = 'reject'\n")
+    assert told(old.with_made(made), new.with_made(made)) == [
+        f"cut_off: {OTHERS}: rejected from now on, unless it was set by API or command"
+    ]
 
 
 def test_class_limits_are_told_by_class(tmp_path: Path) -> None:

@@ -423,6 +423,7 @@ async def test_nobody_alive_is_told_to_the_sweep(post: Post, gateway: Gateway) -
     await post.put_in("m1", "m2", "m3")
     await post.lines.until("provider_dead")
     assert post.sender.dead_routes() == ["default"]
+    assert len(post.sender.providers.dead()) >= 1
 
 
 async def test_a_reload_brings_routes_and_another_try(post: Post, gateway: Gateway) -> None:

@@ -1,0 +1,114 @@
+"""What the doctor looks at in the work: who works by which config, who can be sent by, what was put aside.
+
+Never changes anything.
+"""
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+from smsd.control.doctor_facts import Facts, Finding
+from smsd.store import keys
+
+LATE_US = 30_000_000  # a lease is swept within a second after its end
+DEAD_READ = 1000
+SHOWN = 10
+
+_FILES = {
+    "superseded": "its file was superseded: another one was published later",
+    "refused": "its file could not be put in force",
+}
+
+
+async def processes(facts: Facts) -> list[Finding]:
+    """Somebody works, and nobody has gone silent."""
+    silent = [one for one in facts.standing.processes if one.silent_ms(facts.now_ms)]
+    working = len(facts.standing.processes) - len(silent)
+    found: list[Finding] = []
+    if not working:
+        found.append(Finding(what="no process works with this store", mend="start smsd run"))
+    if silent:
+        named = ", ".join(f"{one.host} {one.pid}" for one in silent[:SHOWN])
+        what = f"{len(silent)} processes have not been heard of for more than 15 s: {named}"
+        mend = "see whether they run and reach the store; one that has ended is forgotten within a minute"
+        found.append(Finding(what=what, mend=mend))
+    return found
+
+
+async def config(facts: Facts) -> list[Finding]:
+    """Each host whose file is not what is in force, and each process that works by another revision."""
+    now = facts.standing
+    found: list[Finding] = []
+    if now.revision and not now.config_is_file:
+        what = f"revision {now.revision} is in force, and is not the file of this command"
+        found.append(Finding(what=what, mend="smsd check --diff compares; smsd reload publishes the file"))
+    hosts: Counter[tuple[str, str]] = Counter()
+    for one in now.drift:
+        said: list[str] = []
+        if one.revision != now.revision:
+            said.append(f"works by revision {one.revision}, and {now.revision} is in force")
+        if one.file != "in_force":
+            said.append(_FILES[one.file])
+        hosts[one.host, "; ".join(said) + (f" ({one.why})" if one.why else "")] += 1
+    for (name, why), n in list(hosts.items())[:SHOWN]:
+        what = f"{name}, {n} process{'es' if n > 1 else ''}: {why}"
+        mend = "bring the file of that host up to date, and reload there; smsd reload publishes it on purpose"
+        found.append(Finding(what=what, mend=mend))
+    return found
+
+
+async def providers(facts: Facts) -> list[Finding]:
+    """Providers that are paused, or that processes find dead by their answers."""
+    found: list[Finding] = []
+    for pause in facts.standing.paused:
+        if pause.what.startswith("p:"):
+            until = f"until {datetime.fromtimestamp(pause.until_us / 1e6, UTC):%H:%M:%SZ}" if pause.until_us else ""
+            what = f"the provider {pause.what[2:]} is paused {until or 'until resumed'}: {pause.reason or 'no reason'}"
+            found.append(Finding(what=what, mend=f"mend that, then smsd resume provider {pause.what[2:]}"))
+    dead: Counter[str] = Counter(name for one in facts.standing.processes for name in one.dead)
+    for name, n in dead.items():
+        what = f"the provider {name} is dead, or refuses us, for {n} of {len(facts.standing.processes)} processes"
+        mend = "look for provider_dead and provider_stopped in the log; it is tried again by itself"
+        found.append(Finding(what=what, mend=mend))
+    return found
+
+
+async def leases(facts: Facts) -> list[Finding]:
+    """Leases that ended and were not swept; counts of what is in flight with no lease behind them."""
+    found: list[Finding] = []
+    for shard in facts.shards:
+        client: Any = shard.client
+        lease, flying = keys.key(shard.number, "lease"), keys.key(shard.number, "inflight")
+        late = await client.zcount(lease, "-inf", (shard.now_us or facts.server_us) - LATE_US)
+        if late:
+            what = f"{late:,} leases of shard {shard.number} ended over 30 s ago and were not settled by anybody"
+            mend = "start smsd run: a sweep makes them unknown and has each looked up"
+            found.append(Finding(what=what, mend=mend))
+        counts: dict[bytes, bytes] = await client.hgetall(flying)
+        held = sum(int(n) for name, n in counts.items() if name.startswith(b"p:"))
+        if held and not await client.zcard(lease):
+            what = f"{held:,} messages of shard {shard.number} are counted as in flight, and nobody has leased them"
+            mend = "start smsd run: its sweep counts anew every 10 s; report it if that does not mend it"
+            found.append(Finding(what=what, mend=mend))
+    return found
+
+
+async def dead(facts: Facts) -> list[Finding]:
+    """Entries that could not be taken, and messages that ended as internal, by their reasons."""
+    if not facts.standing.dead:
+        return []
+    reasons: Counter[str] = Counter()
+    for shard in facts.shards:
+        entries: Any = await facts.client.xrevrange(keys.key(shard.number, "dead"), count=DEAD_READ)
+        reasons.update(fields.get(b"reason", b"").decode("utf-8", "replace") for _, fields in entries)
+    told = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common(5))
+    what = f"{facts.standing.dead:,} entries were put aside; of the newest: {told}"
+    return [Finding(what=what, mend="smsd dead list shows them; mend the cause, then redrive or purge them")]
+
+
+async def sandbox(facts: Facts) -> list[Finding]:
+    """A sandbox is right before the start and wrong after it."""
+    if not facts.standing.sandbox:
+        return []
+    what = "the sandbox is on: only the numbers of [sandbox] allow_to are texted for real"
+    return [Finding(what=what, mend="for production, set enabled = false in [sandbox] and reload")]
