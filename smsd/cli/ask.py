@@ -42,12 +42,23 @@ def send(
 
 
 def status(*, config: Path, json: bool) -> Code:
-    """Show what waits, what is in flight, which config is in force, and who works."""
-    from smsd.cli.ask_status import shown, standing
+    """Show what waits, what is in flight, who works, and which config is in force where."""
+    return run(_status(config, json))
 
-    now = run(standing(config))
-    answer(now, shown(now), json=json)
-    return Code.OK if now.processes and now.config_is_file else Code.NOT
+
+async def _status(config: Path, json: bool) -> Code:
+    import time
+
+    from smsd.cli.ask_status import shown
+    from smsd.cli.reach import reach
+    from smsd.control.standing import standing
+
+    async with reach(config) as store:
+        now = await standing(store.config, store.shards)
+    now_ms = time.time_ns() // 1_000_000
+    answer(now, shown(now, now_ms), json=json)
+    working = any(not process.silent_ms(now_ms) for process in now.processes)
+    return Code.OK if working and now.config_is_file and not now.drift else Code.NOT
 
 
 def health(*, config: Path, json: bool) -> Code:

@@ -31,17 +31,22 @@ RUN = (
         "check",
         "smsd.cli.operate:check",
         "Print every mistake in the config, with what would be right",
-        (CONFIG, JSON),
-        codes=("2 when there is a mistake",),
-        example="smsd check --config smsd.toml",
+        (switch("--diff", "also say what would change of what is in force, in words"), CONFIG, JSON),
+        more="With --diff it tells who gets faster, slower or cut off, and what else changes, for all hosts.",
+        codes=(
+            "2 when there is a mistake",
+            "1 when --diff finds that smsd reload would refuse it, whatever else changes 0",
+        ),
+        example="smsd check --diff --config smsd.toml",
     ),
     Command(
         "reload",
         "smsd.cli.operate:reload",
         "Put the config in force in every process of every host",
-        (CONFIG, JSON),
+        (switch("--force", "also drop a class, route or provider that messages wait for"), CONFIG, JSON),
         more="It is checked first, and may be an older one. What is in [store], [http] and [webhooks] belongs to one "
         "host: a SIGHUP reads these again, addresses hold until a restart.",
+        codes=("1 when messages wait for what it drops, and nothing was changed; under --force they wait or expire",),
         example="smsd reload --config smsd.toml",
     ),
 )
@@ -90,8 +95,21 @@ ASK = (
         "smsd.cli.ask:status",
         "Show what waits, what is in flight, what is in force, who works",
         (CONFIG, JSON),
-        codes=("1 when nobody works, or another config than the file's is in force",),
+        codes=(
+            "1 when nobody works, when another config than the file's is in force, or when a process works by another "
+            "revision or with a file that is not in force",
+        ),
         example="smsd status",
+    ),
+    Command(
+        "doctor",
+        "smsd.cli.doctor:doctor",
+        "Look for what is wrong, and say what would mend it",
+        (CONFIG, JSON),
+        more="It looks at the store, its clock and its streams, at the processes and their configs, at providers and "
+        "this host, and changes nothing.",
+        codes=("1 when something was found",),
+        example="smsd doctor",
     ),
     Command(
         "health",
@@ -136,6 +154,14 @@ TOOLS = (
         "Count the segments of a text, as providers bill them",
         (word("TEXT", "the text of a message; one that begins with - goes after --"), JSON),
         example='smsd segments "See you at 10:00"',
+    ),
+    Command(
+        "schema",
+        "smsd.cli.tools:schema",
+        "Print the JSON Schema of smsd.toml, for editors",
+        more='It knows the options of every provider that is installed. A file whose first line is "#:schema PATH" is '
+        "judged by it while it is written; smsd check finds more.",
+        example="smsd schema > smsd.schema.json",
     ),
     Command(
         "vet",

@@ -1,17 +1,16 @@
 """`smsd doctor`: what is wrong, and what would mend it."""
 
-from smsd.cli.say import CONFIG, Code, ConfigPath, Json, answer, run
+from pathlib import Path
+
+from smsd.cli.say import Code, answer, run
 
 
-def doctor(*, config: ConfigPath = CONFIG, json: Json = False) -> Code:
-    """Look for what is wrong with the store, the processes, their configs and this host, and say what would mend it.
-
-    Changes nothing. Exits with 1 when something was found.
-    """
+def doctor(*, config: Path, json: bool) -> Code:
+    """Look for what is wrong with the store, the processes, their configs and this host; 1 when something is."""
     return run(_doctor(config, json))
 
 
-async def _doctor(config: ConfigPath, json: bool) -> Code:
+async def _doctor(config: Path, json: bool) -> Code:
     from smsd.cli.reach import reach
     from smsd.control.doctor import CHECKS, examine
 

@@ -1,4 +1,4 @@
-"""The commands that need no store: segments, vet, carrier, demo. Never read the config."""
+"""The commands that need no store: segments, schema, vet, carrier, demo. Never read the config."""
 
 from pathlib import Path
 
@@ -18,6 +18,14 @@ def segments(*, text: str, json: bool) -> Code:
     parts = "segment" if counted.count == 1 else "segments"
     told = f"{counted.count} {parts} of {counted.encoding}: {counted.units} units, room for {left} more"
     answer({"encoding": counted.encoding, "segments": counted.count, "units": counted.units}, told, json=json)
+    return Code.OK
+
+
+def schema() -> Code:
+    """Print the JSON Schema of smsd.toml, with the options of every provider that is installed, for editors."""
+    from smsd.config.schema import installed
+
+    say(installed().rstrip())
     return Code.OK
 
 
