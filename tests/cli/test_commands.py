@@ -14,7 +14,7 @@ def test_summaries_fit_a_terminal() -> None:
 
 def test_what_can_be_told_as_json_is() -> None:
     """Every command that answers takes --json; those that do not answer do not."""
-    silent = {"run", "carrier", "completion"}
+    silent = {"run", "carrier", "completion", "schema"}
     assert {c.name for c in COMMANDS.values() if "json" not in [takes.name for takes in c.takes]} == silent
 
 
