@@ -83,7 +83,8 @@ def _processes(now: Standing, now_ms: int) -> list[str]:
         if silent_ms:
             return one.host, f"not heard of for {span(silent_ms / 1000)}"
         behind = "" if one.revision == now.revision else f" (the store's is {now.revision})"
-        return one.host, f"revision {one.revision}{behind}, {FILES[one.file]}{f': {one.why}' if one.why else ''}"
+        dead = f", finds {', '.join(one.dead)} dead" if one.dead else ""
+        return one.host, f"revision {one.revision}{behind}, {FILES[one.file]}{f': {one.why}' if one.why else ''}{dead}"
 
     lines: list[str] = []
     for (host, what), group in groupby(sorted(now.processes, key=said), key=said):

@@ -21,6 +21,7 @@ from structlog.typing import FilteringBoundLogger
 
 from smsd.config import Config, ConfigErrors, load
 from smsd.control.dropping import Held
+from smsd.control.revision import content_hash
 from smsd.secret import SecretError
 from smsd.shell import log as logs
 from smsd.shell.bell import Bell
@@ -107,6 +108,7 @@ class Worker:
             self._log,
             dead_routes=self.sender.dead_routes,
             dead_providers=self.sender.providers.dead,
+            swapped=self._read_again,
             swept=lambda shard, _: metrics.take_over(shard),
         )
         down.push_async_callback(self._leave)
@@ -217,6 +219,7 @@ class Worker:
         try:
             local = await asyncio.to_thread(load, self._settings.config, os.environ)
         except ConfigErrors as errors:
+            self.live.read = ""
             self._refuse("; ".join(map(str, errors.mistakes)))
             return
         before = self.live.local
@@ -233,6 +236,12 @@ class Worker:
             self._refuse(f"the store does not answer: {error}")
             return
         self._log.info("config_in_force", revision=self.live.revision, how=step)
+
+    async def _read_again(self) -> None:
+        """Somebody has published another config: is it our file's, which may have been brought up to date before?"""
+        with contextlib.suppress(ConfigErrors):  # what is wrong with it is told when it is to be put in force
+            found = await asyncio.to_thread(load, self._settings.config, os.environ, secrets=False)
+            self.live.read = content_hash(found)
 
     def _refuse(self, why: str) -> None:
         self.live.refused = why

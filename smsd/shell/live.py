@@ -31,16 +31,17 @@ class Live:
         self.process = process or name_process()
         self.trouble = ""  # why the store's revision is not in force here, or ""
         self.refused = ""  # why this host's file was not put in force, or ""
+        self.read = content_hash(config)  # of this host's file as it was last read; "": it has mistakes
         self._made: dict[str, TenantConfig] = {}  # one for all revisions: a change of a tenant need not copy it
         self._made_at = [-1] * len(self.shards)  # the version of each shard's part of it
         self._subscribers: list[Callable[[], None]] = []
 
     @property
     def file(self) -> File:
-        """What became of this host's file."""
-        if self.refused:
-            return "refused"
-        return "in_force" if content_hash(self.local) == content_hash(self.config) else "superseded"
+        """What became of this host's file, as it was last read."""
+        if self.read == content_hash(self.config):
+            return "in_force"
+        return "refused" if self.refused else "superseded"
 
     def shard_of(self, tenant: str) -> Shard:
         """The shard that a tenant lives in (contract.md §1)."""
@@ -143,6 +144,7 @@ async def reload(live: Live, local: Config) -> Step:
 
     Raises Held where it drops what messages wait for; then everything is as it was.
     """
+    live.read = content_hash(local)
     before, revision = live.revision, await publish(local, live.shards)
     live.local, live.refused = local, ""
     live.swap(local, revision)

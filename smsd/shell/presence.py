@@ -47,7 +47,7 @@ class Presence:
             revision=live.revision,
             file=live.file,
             dead=sorted(self._dead_providers()),
-            why=live.trouble or live.refused,
+            why=live.trouble or (live.refused if live.file == "refused" else ""),
         )
 
 

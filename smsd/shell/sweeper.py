@@ -36,10 +36,11 @@ class Sweeper:
         dead_routes: Callable[[], Collection[str]] = tuple,
         dead_providers: Callable[[], Collection[str]] = tuple,
         swept: Callable[[Shard, Swept], None] | None = None,
+        swapped: Callable[[], Awaitable[None]] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._live, self._log = live, log
-        self._dead_routes, self._swept = dead_routes, swept
+        self._dead_routes, self._swept, self._swapped = dead_routes, swept, swapped
         self._rng = rng or random.Random()
         self.presence = Presence(live, dead_providers=dead_providers)
         self._config_rung, self._hurried = asyncio.Event(), asyncio.Event()
@@ -89,6 +90,8 @@ class Sweeper:
             self._log.error("config_not_followed", kept=before, mistakes="; ".join(map(str, error.mistakes)))
             return False
         if step != "kept":
+            if self._swapped is not None:
+                await self._swapped()
             self._log.info("config_swapped", revision=self._live.revision, was=before, how=step)
         return True
 

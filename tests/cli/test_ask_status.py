@@ -32,12 +32,14 @@ def test_processes_that_are_alike_are_one_line() -> None:
         process("web2", 9, revision=2, file="refused", why="no SECRET"),
         process("web3", 4, at_ms=NOW_MS - 40_000),
     ]
+    others.append(process("web4", 7, dead=["main"]))
     text = shown(standing(processes=[process("web1", n) for n in range(4)] + others), NOW_MS)
     lines = text[text.index("processes") :].splitlines()
     assert lines == [
         "processes  web1: 4 processes for 2 h, revision 3, its file is in force",
         "           web2: process 9 for 2 h, revision 2 (the store's is 3), its file is not in force: no SECRET",
         "           web3: process 4 for 2 h, not heard of for 40 s",
+        "           web4: process 7 for 2 h, revision 3, its file is in force, finds main dead",
     ]
 
 

@@ -103,6 +103,8 @@ def test_reload_puts_the_file_in_force_everywhere(tmp_path: Path, store_url: str
         assert (said.code, said.json()) == (0, {"revision": 2, "changed": True, "warnings": []})
         (line,) = daemon.heard("config_swapped")
         assert (line["revision"], line["how"]) == (2, "followed")
+        told = smsd("status", "--config", str(path))
+        assert (told.code, "revision 2, its file is in force" in told.out) == (0, True), told.out
         again = smsd("reload", "--config", str(path))
         assert "nothing changed" in again.out
 

@@ -1,5 +1,6 @@
 """The whole table: all is well with a good store and a working process, and a check that may not look says so."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,3 +35,9 @@ async def test_a_check_that_may_not_look_says_so(start_valkey: Callable[..., Val
     assert found.what.startswith("could not look:")
     await user.aclose()
     await admin.aclose()
+
+
+def test_the_page_tells_of_every_check() -> None:
+    """docs/CONFIG.md has a row for each check, in the table's order."""
+    page = (Path(__file__).parents[2] / "docs" / "CONFIG.md").read_text("utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(CHECKS)

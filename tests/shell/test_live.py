@@ -111,6 +111,23 @@ async def test_a_file_that_drops_what_waits_is_held(redis: Redis, tmp_path: Path
     assert await lives.agree(made(redis, config(tmp_path))) == "published"
 
 
+async def test_what_became_of_the_file(redis: Redis, tmp_path: Path) -> None:
+    """A file is in force, superseded or refused, and in force again once what is published is what it says."""
+    old, new = config(tmp_path, limit="5/s"), config(tmp_path, limit="9/s")
+    live = made(redis, old)
+    await lives.agree(live)
+    assert live.file == "in_force"
+    await revision.publish(new, live.shards)
+    await lives.catch_up(live)
+    assert live.file == "superseded"
+    live.refused = "it has mistakes"
+    assert live.file == "refused"
+    live.read = revision.content_hash(new)
+    assert live.file == "in_force"
+    await lives.reload(live, old)
+    assert (live.file, live.refused) == ("in_force", "")
+
+
 async def test_a_newer_revision_is_followed_with_this_hosts_own_sections(redis: Redis, tmp_path: Path) -> None:
     """Limits come from the store, addresses from the own file."""
     live = made(redis, config(tmp_path, limit="5/s", public_url="https://one.example.com"))
