@@ -118,6 +118,9 @@ class Sweeper:
             self._hurried.clear()
 
     async def _rest(self, until: asyncio.Event, period_s: float) -> None:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # redis-py may have swallowed it, and a group cancels only once
+            raise asyncio.CancelledError
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(period_s * (1 + JITTER * (self._rng.random() * 2 - 1))):
                 await until.wait()
