@@ -17,9 +17,9 @@ GROUP = "smsd.providers"
 _VERBS = ("submit", "answer", "receipts", "inbound", "look_up", "found", "secrets")
 
 
-def known_types() -> list[str]:
-    """The names of all installed providers."""
-    return sorted({point.name for point in entry_points(group=GROUP)})
+def known_types(within: str = "") -> list[str]:
+    """The names of all installed providers, or of those whose module's name begins so."""
+    return sorted({point.name for point in entry_points(group=GROUP) if point.value.startswith(within)})
 
 
 def provider_class(type_: str) -> type[Provider]:

@@ -33,9 +33,6 @@ from smsd.config.settings import (
 from smsd.core.limit import Limit, show
 from smsd.secret import HOW, Secret, SecretUrl
 
-SHIPPED = ("fake", "http", "twilio")
-"""The types of providers in the schema that is kept in config/; `smsd schema` knows all that are installed."""
-
 Json = dict[str, Any]
 
 _GRAMMARS: dict[Any, str] = {
@@ -62,8 +59,8 @@ _SECRET: Json = {
 
 
 def page() -> str:
-    """config/smsd.schema.json."""
-    return written({name: plugin.provider_class(name) for name in SHIPPED})
+    """config/smsd.schema.json: with the providers that come with smsd, whatever else is installed here."""
+    return written({name: plugin.provider_class(name) for name in plugin.known_types("smsd_providers.")})
 
 
 def installed() -> str:
