@@ -1,12 +1,13 @@
 """smsd.toml: read with every mistake explained (`load`), and what it means to the rest of smsd (`Config`).
 
 files: where each value stands. read: tables into structs. settings: every key and its default. check: what must hold
-between keys. meaning: what others ask. loading: all of it. plugin: the classes of providers.
+between keys. meaning: what others ask. sandbox: what it brings. loading: all of it. plugin: the classes of providers.
 """
 
 from smsd.config.files import Mistake
 from smsd.config.loading import ConfigErrors, follow, load, tenant_settings
 from smsd.config.meaning import Config, compiled, compiled_tenant, diff_scopes, shared
+from smsd.config.sandbox import SANDBOX, told_by
 from smsd.config.settings import (
     ClassConfig,
     DispatchConfig,
@@ -14,6 +15,7 @@ from smsd.config.settings import (
     ProviderConfig,
     RetentionConfig,
     RouteConfig,
+    SandboxConfig,
     StoreConfig,
     TenantConfig,
     Terms,
@@ -21,6 +23,7 @@ from smsd.config.settings import (
 )
 
 __all__ = [
+    "SANDBOX",
     "ClassConfig",
     "Config",
     "ConfigErrors",
@@ -30,6 +33,7 @@ __all__ = [
     "ProviderConfig",
     "RetentionConfig",
     "RouteConfig",
+    "SandboxConfig",
     "StoreConfig",
     "TenantConfig",
     "Terms",
@@ -41,4 +45,5 @@ __all__ = [
     "load",
     "shared",
     "tenant_settings",
+    "told_by",
 ]

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from smsd.config.files import KeyPath
 from smsd.config.read import suggestion
+from smsd.config.sandbox import SANDBOX
 from smsd.config.settings import PlanConfig, RouteConfig, Settings, TenantConfig, Terms
 from smsd.core.limit import Limit, show
 from smsd.secret import SecretError
@@ -50,8 +51,10 @@ class Checker:
         for name, route in self.settings.routes.items():
             self._route(name, route)
         self._rules()
-        if self.settings.sandbox.enabled:
-            self.note(("sandbox", "enabled"), "the sandbox is not built yet: write false")
+        for section, names in (("routes", self.routes), ("providers", self.providers)):
+            if SANDBOX in names:
+                said = f'the name "{SANDBOX}" is kept for what [sandbox] brings with it: give it another one'
+                self.note((section, SANDBOX), said)
 
     def _store(self, *, secrets: bool) -> None:
         url = self.settings.store.url

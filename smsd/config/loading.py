@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from smsd.config import plugin
+from smsd.config import plugin, sandbox
 from smsd.config.check import Checker
 from smsd.config.files import OVERRIDABLE, Document, KeyPath, Mistake, Table, dotted
 from smsd.config.meaning import Config, Origin
@@ -94,6 +94,7 @@ def _config(reader: Reader, origin: Origin, *, secrets: bool) -> Config:
     settings = reader.struct(Settings, table, ()) or Settings()
     settings = msgspec.structs.replace(settings, classes=classes or dict(CLASSES), providers=providers)
     Checker(settings, _names(origin.table), reader.note).run(secrets=secrets)
+    settings = sandbox.furnished(settings, types, origin.env)
     config = Config(**msgspec.structs.asdict(settings), origin=origin, provider_types=types)
     if secrets:
         _try_secrets(reader)

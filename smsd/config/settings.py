@@ -300,6 +300,10 @@ class SandboxConfig(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = False
     allow_to: tuple[Prefix, ...] = ()
 
+    def keeps(self, to: str) -> bool:
+        """Whether a text to that E.164 number must reach nobody but the built-in carrier."""
+        return self.enabled and not to.startswith(self.allow_to)
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of smsd.toml."""

@@ -50,6 +50,13 @@ class Elsewhere(_Outcome, frozen=True):
     extra: Extra
 
 
+class Moved(_Outcome, frozen=True):
+    """Not a byte left, and never will by this provider: `route` serves it from now on. No attempt is counted."""
+
+    route: str
+    extra: Extra
+
+
 class Unknown(_Outcome, frozen=True):
     """May have been taken; looked at from `look_at_us` on."""
 
@@ -90,4 +97,4 @@ class Hold(_Outcome, frozen=True):
     """Nothing more can be asked: a receipt, or the end as unconfirmed."""
 
 
-Outcome = Accepted | Back | Retry | Fail | Elsewhere | Unknown | Found | Look | Clear | Resend | Hold
+Outcome = Accepted | Back | Retry | Fail | Elsewhere | Moved | Unknown | Found | Look | Clear | Resend | Hold

@@ -11,7 +11,7 @@ from smsd.message import Cancel, Rejection
 from smsd.store import holds, keys
 from smsd.store.shard import ClockDiffers, Offer, ReceiptFor, Shard
 from tests.support.valkey import Valkey
-from tests.support.world import HOUR, SECOND, World, accepted, ask, elsewhere, fail, limits, retry
+from tests.support.world import HOUR, SECOND, World, accepted, ask, elsewhere, fail, limits, moved, resend, retry, unknown
 
 
 def rejection(**more: object) -> Rejection:
@@ -209,6 +209,32 @@ async def test_a_refused_message_may_be_tried_by_the_others_only(world: World) -
     world.pass_time(SECOND)
     [two] = await world.take(offers={"main": (1, 9), "spare": (1, 9)})
     assert two.provider == "spare"
+
+
+async def test_a_moved_message_is_served_by_the_other_route_only(world: World) -> None:
+    """What did not leave by one route waits in the other's lane, no attempt counted, and its event says why."""
+    await world.send("acme", "a1")
+    [one] = await world.take()
+    assert await world.settle(moved(one, "other")) == ["queued"]
+    assert (await world.last("acme/a1"))["detail"] == "moved"
+    assert await world.take() == []
+    [two] = await world.take(route="other", offers={"spare": (1, 9)})
+    assert (two.provider, two.attempt, two.tries, two.bound) == ("spare", 1, 0, "")
+    assert await world.accept(two) == "submitted"
+
+
+async def test_what_bound_a_message_does_not_bind_it_on_another_route(world: World) -> None:
+    """A resend that only one provider may make is moved as any other, and stays flagged as possibly doubled."""
+    await world.send("acme", "a1")
+    [one] = await world.take()
+    await world.settle(unknown(one, world.now))
+    await world.settle(resend(one, "main"))
+    world.pass_time(SECOND)
+    [two] = await world.take()
+    assert two.bound == "main"
+    assert await world.settle(moved(two, "other")) == ["queued"]
+    [three] = await world.take(route="other", offers={"spare": (1, 9)})
+    assert (three.provider, three.bound, three.attempt) == ("spare", "", 2)
 
 
 async def test_a_refusal_ends_the_message_and_erases_its_body(world: World) -> None:

@@ -199,8 +199,8 @@ class Player:
     def _outcome(self, rng: random.Random, m: Leased) -> o.Outcome:
         key, fence, attempt, provider, now = m.message.key, m.fence, m.attempt, m.provider, self.pair.now
         extra = ("provider", provider, "attempt", str(attempt))
-        often = (12, 12, 15, 12, 3, 60) if self.setting.doubt else (45, 15, 12, 5, 5, 12)
-        kind = rng.choices(("accepted", "back", "retry", "fail", "elsewhere", "unknown"), often)[0]
+        often = (12, 12, 15, 12, 3, 3, 60) if self.setting.doubt else (45, 15, 12, 5, 5, 5, 12)
+        kind = rng.choices(("accepted", "back", "retry", "fail", "elsewhere", "moved", "unknown"), often)[0]
         match kind:
             case "accepted":
                 return o.Accepted(key, fence, kind, attempt, provider, self._provider_id(rng, m))
@@ -215,6 +215,8 @@ class Player:
             case "elsewhere":
                 others = ",".join(sorted(p for p in PROVIDERS if p != provider))
                 return o.Elsewhere(key, fence, kind, attempt, provider, others, extra)
+            case "moved":
+                return o.Moved(key, fence, kind, attempt, provider, rng.choice(ROUTES), extra)
             case _:
                 return o.Unknown(key, fence, "unknown", attempt, provider, now + rng.choice((0, 5 * SECOND)), extra)
 

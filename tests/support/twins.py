@@ -152,10 +152,10 @@ class Pair:
         return got
 
     async def settle(self, outcomes: Sequence[outcome.Outcome]) -> list[str]:
-        """One word per outcome. What is given back has not left, so that no window counts it."""
+        """One word per outcome. What is given back or moved has not left, so that no window counts it."""
         for one in outcomes:
             r = self.twin.record(one.key)
-            if isinstance(one, outcome.Back) and r and (r.state, r.fence) == (state.S.LEASED, one.fence):
+            if isinstance(one, outcome.Back | outcome.Moved) and r and (r.state, r.fence) == (state.S.LEASED, one.fence):
                 self.charges = [c for c in self.charges if (c.key, c.fence) != (one.key, one.fence)]
         words = await self.store.settle(outcomes)
         same("settle", words, self.twin.settle(outcomes))

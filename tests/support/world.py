@@ -216,6 +216,10 @@ def elsewhere(leased: Leased, providers: str) -> outcome.Elsewhere:
     return outcome.Elsewhere(*_head(leased), "elsewhere", leased.attempt, leased.provider, providers, ())
 
 
+def moved(leased: Leased, route: str) -> outcome.Moved:
+    return outcome.Moved(*_head(leased), "moved", leased.attempt, leased.provider, route, ("detail", "moved"))
+
+
 def resend(leased: Leased, providers: str = "") -> outcome.Resend:
     return outcome.Resend(*_head(leased), "resend", leased.attempt, leased.provider, providers, ())
 

@@ -54,7 +54,7 @@ def told(extra: o.Extra) -> ways.Told:
     return dict(zip(extra[::2], extra[1::2], strict=True))
 
 
-Leased = o.Accepted | o.Back | o.Retry | o.Fail | o.Elsewhere | o.Unknown
+Leased = o.Accepted | o.Back | o.Retry | o.Fail | o.Elsewhere | o.Moved | o.Unknown
 Looked = o.Found | o.Look | o.Clear | o.Resend | o.Hold
 
 
@@ -74,6 +74,8 @@ def _of_lease(book: Book, r: Record, outcome: Leased) -> None:
             r.tries += 1
             _bind(r, outcome.providers)
             ways.go_back(book, r, 0, told(outcome.extra))
+        case o.Moved():
+            _move(book, r, outcome)
         case o.Unknown():
             r.maybe = True
             r.nos = r.fails = 0
@@ -109,7 +111,7 @@ def _of_unknown(book: Book, r: Record, outcome: Leased | Looked) -> None:
         case o.Fail():
             _surely_not(r)
             ways.fail(book, r, outcome.reason, told(outcome.extra))
-        case o.Back() | o.Retry() | o.Elsewhere():
+        case o.Back() | o.Retry() | o.Elsewhere() | o.Moved():
             _surely_not(r)
             ways.go_back(book, r, 0, {})
         case o.Unknown():
@@ -159,6 +161,24 @@ def _accepted(book: Book, r: Record, outcome: o.Accepted | o.Found) -> None:
 
 def _back(book: Book, r: Record) -> None:
     """Not a byte left: no attempt is counted, counted limits are refunded, and nothing is told."""
+    _uncount(book, r)
+    if r.taken or ways.is_unwanted(book, r) or r.deadline <= book.now_us:
+        ways.go_back(book, r, 0, {})
+    else:
+        enqueue(book, r)
+
+
+def _move(book: Book, r: Record, outcome: o.Moved) -> None:
+    """Not a byte left, and another route serves it from now on, whatever bound it before."""
+    _uncount(book, r)
+    lane = r.lane.split("|")
+    r.route, lane[2], lane[5] = outcome.route, outcome.route, ""
+    r.lane = "|".join(lane)
+    ways.go_back(book, r, 0, told(outcome.extra))
+
+
+def _uncount(book: Book, r: Record) -> None:
+    """An attempt that never began: what can be refunded is."""
     lane = r.lane.split("|")
     for scope in (f"t:{lane[0]}", f"c:{lane[0]}|{lane[1]}", f"s:{lane[3]}", f"p:{r.provider}"):
         book.limits.refund(scope, r.cost, r.leased, book.now_us)
@@ -166,10 +186,6 @@ def _back(book: Book, r: Record) -> None:
         if line and book.limits.defined(scope):
             line.wake_by(book.now_us)
     r.attempt -= 1
-    if r.taken or ways.is_unwanted(book, r) or r.deadline <= book.now_us:
-        ways.go_back(book, r, 0, {})
-    else:
-        enqueue(book, r)
 
 
 def _bind(r: Record, providers: str) -> None:

@@ -3,6 +3,7 @@
 -- ARGV   now_us, wall_us, step_us, msgpack list of {key, fence, kind, attempt, provider, ...}, by kind:
 --        under a lease:      accepted {provider_id} | back {} | retry {at_us, counted 0/1, waited, extra}
 --                            fail {reason, extra} | elsewhere {providers, extra} | unknown {look_at_us, extra}
+--                            moved {route, extra}
 --        while `unknown`:    found {provider_id, receipts} | look {at_us, noes, failures} | clear {doubt 0/1, extra}
 --                            resend {providers, extra} | hold {extra}
 --        extra = event fields as a flat list; receipts = {{status, reason, error_code, raw}..}
@@ -68,6 +69,15 @@ function leased.back(key, m)
   m[ATTEMPT] = m[ATTEMPT] - 1
   if #m[TAKEN] > 0 or withdrawal.wanted_back(m) or m[DEADLINE] <= now then return go_back(key, m, 0, {}) end
   enqueue(key, m)
+end
+
+-- Not a byte left, and another route serves it from now on, whatever bound it before.
+function leased.moved(key, m, e)
+  refund_all(key, m)
+  m[ATTEMPT] = m[ATTEMPT] - 1
+  local p = parts(m[LANE])
+  m[ROUTE], m[LANE] = e[6], table.concat({ p.tenant, p.class, e[6], p.sender, p.campaign, '' }, '|')
+  go_back(key, m, 0, e[7])
 end
 
 function leased.retry(key, m, e)
@@ -157,7 +167,7 @@ local function late_no(key, m, e)
   go_back(key, m, 0, {})
 end
 
-unknown.back, unknown.retry, unknown.elsewhere = late_no, late_no, late_no
+unknown.back, unknown.retry, unknown.elsewhere, unknown.moved = late_no, late_no, late_no, late_no
 
 -- A settle that no longer holds the lease. The id is kept; a resend that still waits is not needed any more.
 local function late(key, m, e)
