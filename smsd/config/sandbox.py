@@ -15,7 +15,7 @@ from smsd.provider import Provider
 SANDBOX = "sandbox"
 """The route and the provider of the sandbox; no route and no provider of a file may be called so."""
 
-URL, TOKEN = "SMSD_SANDBOX_URL", "SMSD_SANDBOX_TOKEN"  # noqa: S105 - names of variables
+URL, TOKEN = "SMSD_SANDBOX_URL", "SMSD_SANDBOX_TOKEN"
 """What tells a process of its host's carrier; `smsd run` sets both (shell/sandbox.py)."""
 
 TYPE = "fake"

@@ -78,6 +78,12 @@ def back(leased: Leased) -> outcome.Back:
     return outcome.Back(*_head(leased, "back"))
 
 
+def moved(leased: Leased, route: str, detail: str) -> outcome.Moved:
+    """Not a byte left, and none will: another route is to serve it."""
+    extra = ("provider", leased.provider, "detail", clean(detail))
+    return outcome.Moved(*_head(leased, "moved"), route, extra)
+
+
 def idempotency_key(key: str, entered_us: int) -> str:
     """One key for all attempts of a message, so that no retry of whatever kind makes a second text of it.
 

@@ -32,6 +32,7 @@ from smsd.shell.live import Live, agree, reload
 from smsd.shell.metrics import Metrics
 from smsd.shell.metrics_store import StoreGauges
 from smsd.shell.resolver import Resolver
+from smsd.shell.sandbox import Carrier, Place, Watch, loopback
 from smsd.shell.sender import Sender
 from smsd.shell.startup import EXIT_MISTAKE, EXIT_OK, EXIT_PART_FAILED, EXIT_STORE, Refused, Settings, prepare
 from smsd.shell.sweeper import Sweeper
@@ -49,8 +50,10 @@ SAME_STOP_S = 0.5  # a terminal's ^C reaches the parent too, which then tells us
 class Worker:
     """One process's parts. `run` is its whole life."""
 
-    def __init__(self, settings: Settings, config: Config, log: FilteringBoundLogger, url: str) -> None:
-        self._settings, self._config, self._log, self._url = settings, config, log, url
+    def __init__(
+        self, settings: Settings, config: Config, log: FilteringBoundLogger, url: str, place: Place | None = None
+    ) -> None:
+        self._settings, self._config, self._log, self._url, self._place = settings, config, log, url, place
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._stopped_at = 0.0
@@ -95,8 +98,9 @@ class Worker:
         shards = [Shard(store.client, number, strict=strict) for number in range(config.shards)]
         self.live = live = Live(config, shards)
         await self._agree()
+        self._watch_sandbox(down)
         metrics = Metrics()
-        self.transport = Transport()
+        self.transport = Transport(live.barred)
         await self.transport.start()
         down.push_async_callback(self.transport.close)
         self.webhooks = Webhooks(live, metrics, self._log)
@@ -132,6 +136,8 @@ class Worker:
         except PortTaken as error:
             raise Refused(EXIT_MISTAKE, [str(error)]) from None
         down.push_async_callback(self.listeners.close)
+        if self.listeners.webhooks is not None:
+            live.loopback = loopback(self.listeners.webhooks)
         for part in ("bell", "sweeper", "sender", "resolver", "intake"):
             self._begin(part, getattr(self, part).run())
         self._log.info(
@@ -139,8 +145,7 @@ class Worker:
             http=str(self.listeners.http), webhooks=str(self.listeners.webhooks),
         )  # fmt: skip
         if self._settings.shared_ports:
-            with contextlib.suppress(OSError):  # the parent is gone already
-                os.write(sys.stdin.fileno(), b"ready\n")  # by this it decides how soon we are replaced
+            self._tell_parent(b"ready\n")  # by this it decides how soon we are replaced
 
     async def _agree(self) -> None:
         try:
@@ -158,6 +163,19 @@ class Worker:
             self._log.warning("config_held", revision=self.live.revision, detail=told)
         else:
             self._log.info("config_in_force", revision=self.live.revision, how=step)
+
+    def _watch_sandbox(self, down: contextlib.AsyncExitStack) -> None:
+        """The carrier is this process's own child, or that of the parent of all workers."""
+        start = self._tell_parent
+        if self._place is not None:
+            carrier = Carrier(self._place, self._log)
+            down.push_async_callback(carrier.stop)
+            start = carrier.start
+        Watch(self.live, self._log, start).follow()
+
+    def _tell_parent(self, word: bytes = b"sandbox\n") -> None:
+        with contextlib.suppress(OSError):  # the parent is gone already
+            os.write(sys.stdin.fileno(), word)
 
     def _begin(self, part: str, work: Coroutine[object, object, None]) -> None:
         self._parts[asyncio.create_task(work, name=part)] = part
@@ -298,11 +316,14 @@ def run_one(settings: Settings) -> int:
     """`smsd run` with one worker, or one of several. Returns the exit code."""
     log = logs.setup(verbose=settings.verbose)
     embedded: Embedded | None = None
+    down = contextlib.ExitStack()
     try:
+        place = None if settings.shared_ports else Place(down)
+        os.environ.update(place.env if place else {})
         config, embedded = prepare(settings)
         url = embedded.where.url if embedded and embedded.where else config.store.url.reveal()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(Worker(settings, config, log, url).run())
+            return runner.run(Worker(settings, config, log, url, place).run())
     except Refused as refused:
         for said in refused.said:
             log.error("not_started", detail=said)
@@ -313,6 +334,7 @@ def run_one(settings: Settings) -> int:
     finally:
         if embedded is not None:
             embedded.stop()
+        down.close()
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, cast
 from zlib import crc32
 
-from smsd.config import Config, TenantConfig, follow
+from smsd.config import SANDBOX, Config, TenantConfig, follow, told_by
 from smsd.control.dropping import Held
 from smsd.control.made import changed, read
 from smsd.control.processes import File
@@ -32,6 +32,8 @@ class Live:
         self.trouble = ""  # why the store's revision is not in force here, or ""
         self.refused = ""  # why this host's file was not put in force, or ""
         self.read = content_hash(config)  # of this host's file as it was last read; "": it has mistakes
+        self.sandbox = config.sandbox  # the config's; that of the store's newest where it is on and cannot be used here
+        self.loopback = ""  # where this host's own carrier finds the listener of webhooks
         self._made: dict[str, TenantConfig] = {}  # one for all revisions: a change of a tenant need not copy it
         self._made_at = [-1] * len(self.shards)  # the version of each shard's part of it
         self._subscribers: list[Callable[[], None]] = []
@@ -49,9 +51,13 @@ class Live:
 
     def callback_url(self, provider: str, reference: str) -> str:
         """Where a provider tells of an attempt; "" where no public_url is configured."""
-        public = self.config.webhooks.public_url
+        public = self.loopback if provider == SANDBOX else self.config.webhooks.public_url
         told = reference.replace(":", "%3A").replace("/", "%2F")  # of what a reference is made of, only these need it
         return f"{public}/webhooks/{provider}/status?ref={told}" if public else ""
+
+    def barred(self, provider: str, to: str) -> bool:
+        """Whether the sandbox keeps a text to that E.164 number from this provider."""
+        return self.sandbox.enabled and provider != SANDBOX and self.sandbox.keeps(to)
 
     def on_swap(self, told: Callable[[], None]) -> None:
         self._subscribers.append(told)
@@ -59,6 +65,7 @@ class Live:
     def swap(self, config: Config, revision: int) -> None:
         """Puts a config in force, whole."""
         self.config, self.revision, self.trouble = config.with_made(self._made), revision, ""
+        self.sandbox = config.sandbox
         for told in self._subscribers:
             told()
 
@@ -156,6 +163,8 @@ def _take(live: Live, there: Published) -> None:
         config = follow(live.local, there.source)
     except Exception as error:
         live.trouble = f"revision {there.revision} cannot be used here: {error}"
+        if (sandbox := told_by(there.source)).enabled:
+            live.sandbox = sandbox  # whatever else this host makes of it, no text leaves that it forbids
         raise
     live.swap(config, there.revision)
 

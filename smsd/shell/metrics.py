@@ -90,6 +90,8 @@ class Metrics:
         self._histogram_of: dict[tuple[str, str], _Histogram] = {}
         self.revision = 0
         """Of the config in force here; whoever swaps the config sets it."""
+        self.sandbox = False
+        """Whether the sandbox is on here; likewise."""
         self.store: list[Metric] = []
         """What the store told last; metrics_store writes it."""
 
@@ -185,6 +187,11 @@ class _Gauges:
         )
         config.add_metric([str(self._metrics.revision)], 1)
         yield config
+        sandbox = GaugeMetricFamily(
+            "smsd_sandbox_enabled", "1 while numbers outside [sandbox] allow_to go to the built-in carrier only"
+        )
+        sandbox.add_metric([], int(self._metrics.sandbox))
+        yield sandbox
         build = GaugeMetricFamily("smsd_build_info", "The release that runs, always 1", labels=["version", "python"])
         build.add_metric([release(), platform.python_version()], 1)
         yield build

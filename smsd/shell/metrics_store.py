@@ -33,6 +33,7 @@ class StoreGauges:
                 self._metrics.store = await self._read()
                 self._read_at = time.monotonic()
         self._metrics.revision = self._live.revision
+        self._metrics.sandbox = self._live.sandbox.enabled
         return self._metrics.render()
 
     async def _read(self) -> list[Metric]:

@@ -7,8 +7,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from smsd.config import SANDBOX
 from smsd.core import outcome
-from smsd.core.attempt import Circumstances, accepted, back, decide, idempotency_key
+from smsd.core.attempt import Circumstances, accepted, back, decide, idempotency_key, moved
 from smsd.core.health import Ticket
 from smsd.message import Leased
 from smsd.provider import Accepted, Answer, Attempt, Deferred, Refused, Throttled, Unknown, Unusable
@@ -31,7 +32,9 @@ HEARD: dict[type[Answer], str] = {
     Unusable: "unusable",
     Unknown: "unknown",
 }
-"""Outcomes of `smsd_attempts_total`; `not_started` beside these."""
+"""Outcomes of `smsd_attempts_total`; beside these `not_started`, and `sandboxed`: kept from its provider."""
+
+SANDBOXED = "the sandbox is on: kept from this provider, the built-in carrier gets it"
 
 
 class Round:
@@ -100,12 +103,16 @@ class Flight:
         hurried = leased.punctual and sender.hurried[message.key] < GIVE_BACKS
         if hurried:  # rather given back, and leased again, than late
             start_by = min(start_by, round_.charged + ahead_s + round_.slack_s)
-        sent = await sender.transport.submit(seat.name, request, timeout_s=seat.settings.timeout_s, start_by=start_by)
+        sent = await sender.transport.submit(
+            seat.name, message.to, request, timeout_s=seat.settings.timeout_s, start_by=start_by
+        )
         match sent:
             case Answered():
                 self._answered(_read(seat, sent), sent.started_monotonic)
             case Lost():
                 self._answered(Unknown("", sent.detail), sent.started_monotonic)
+            case NotStarted(barred=True):
+                self._settle(moved(leased, SANDBOX, SANDBOXED), "sandboxed")
             case NotStarted():
                 if sent.unreachable:
                     sender.providers.unreachable(seat, self._ticket, sent.detail, _now_us())

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from smsd.config import Config, ProviderConfig
+from smsd.config import SANDBOX, Config, ProviderConfig
 from smsd.core.attempt import Policy, clean
 from smsd.core.health import UNUSABLE_US, Health, Ticket
 from smsd.provider import Answer, Provider, Unusable
@@ -89,7 +89,11 @@ class Providers:
         return known
 
     def others(self, route: str, name: str, bound: str = "") -> tuple[str, ...]:
-        """The route's providers but this one; of a message that is bound, only those that have not refused it."""
+        """The route's providers but this one; of a message that is bound, only those that have not refused it. Nobody
+        stands in for the sandbox's, whatever route a message had before.
+        """
+        if name == SANDBOX:
+            return ()
         config = self._live.config.routes.get(route)
         able = bound.split(",") if bound else None
         uses = config.providers if config else ()

@@ -1,8 +1,8 @@
 """`smsd run --workers N`: one parent, N workers. What dies is started again; what the parent is told, they are told.
 
 Never sends a message and never talks to the store. A worker's standard input is a socket to its parent. Through it the
-worker says that it serves; when it closes, because the parent ends or was killed, the worker drains and ends. No worker
-outlives its parent for long.
+worker says that it serves, and that it needs the sandbox's carrier; when it closes, because the parent ends or was
+killed, the worker drains and ends. No worker outlives its parent for long, and the carrier no worker.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
@@ -23,6 +23,7 @@ from structlog.typing import FilteringBoundLogger
 from smsd.config import Config
 from smsd.shell import log as logs
 from smsd.shell.listening import PortTaken, address, bound_at, reserve
+from smsd.shell.sandbox import Carrier, Place
 from smsd.shell.startup import EXIT_MISTAKE, Refused, Settings, prepare
 from smsd.store.embedded import Embedded
 
@@ -46,8 +47,9 @@ class Supervisor:
         env: Mapping[str, str] = os.environ,
         drain_s: float = 25.0,
         pass_fds: Collection[int] = (),
+        on_sandbox: Callable[[], None] = lambda: None,
     ) -> None:
-        self._command, self._count, self._log = list(command), count, log
+        self._command, self._count, self._log, self._on_sandbox = list(command), count, log, on_sandbox
         self._env, self._drain_s, self._pass_fds = dict(env), drain_s, tuple(pass_fds)
         self._workers: dict[int, _Child] = {}
         self._stopping = asyncio.Event()
@@ -123,23 +125,30 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=theirs.fileno(), env=self._env, pass_fds=self._pass_fds
             )
-        return _Child(process, ours)
+        return _Child(process, ours, self._on_sandbox)
 
 
 class _Child:
     """A worker, and our end of its standard input."""
 
-    def __init__(self, process: asyncio.subprocess.Process, ours: socket.socket) -> None:
-        self.process, self._ours = process, ours
+    def __init__(
+        self, process: asyncio.subprocess.Process, ours: socket.socket, on_sandbox: Callable[[], None]
+    ) -> None:
+        self.process, self._ours, self._on_sandbox = process, ours, on_sandbox
         self.serves_since = float("inf")
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(ours, self._heard)
 
     def _heard(self) -> None:
+        said = b""
         with contextlib.suppress(ConnectionResetError):
-            if self._ours.recv(64):
-                self.serves_since = time.monotonic()
-        self._loop.remove_reader(self._ours)  # it says nothing else
+            said = self._ours.recv(64)
+        if b"ready" in said:
+            self.serves_since = time.monotonic()
+        if b"sandbox" in said:
+            self._on_sandbox()
+        if not said:
+            self._loop.remove_reader(self._ours)
 
     def let_go(self) -> None:
         """Closes its standard input: it is to drain and end."""
@@ -157,7 +166,8 @@ def run_many(settings: Settings, count: int) -> int:
             config, embedded = prepare(settings)
             if embedded is not None:
                 down.callback(embedded.stop)
-            env = dict(os.environ) | _ports(config, down)
+            place = Place(down)
+            env = dict(os.environ) | _ports(config, down) | place.env
         except Refused as refused:
             for said in refused.said:
                 log.error("not_started", detail=said)
@@ -166,7 +176,8 @@ def run_many(settings: Settings, count: int) -> int:
         command = [sys.executable, "-m", "smsd.shell.daemon", str(settings.config)]
         if settings.verbose:
             command.append("--verbose")
-        return asyncio.run(supervise(command, count, log, env, settings, config.dispatch.drain_s, [lock]))
+        held = [lock, place.lifeline]
+        return asyncio.run(supervise(command, count, log, env, settings, config.dispatch.drain_s, held, place))
 
 
 def metrics_folder(down: contextlib.ExitStack) -> tuple[str, int]:
@@ -219,15 +230,22 @@ async def supervise(
     settings: Settings,
     drain_s: float,
     pass_fds: Collection[int] = (),
+    place: Place | None = None,
 ) -> int:
-    supervisor = Supervisor(command, count, log, env=env, drain_s=drain_s, pass_fds=pass_fds)
+    carrier = Carrier(place, log) if place else None
+    on_sandbox = carrier.start if carrier else lambda: None
+    supervisor = Supervisor(command, count, log, env=env, drain_s=drain_s, pass_fds=pass_fds, on_sandbox=on_sandbox)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)
     loop.add_signal_handler(signal.SIGHUP, supervisor.tell, signal.SIGHUP)
     if settings.with_parent:
         loop.add_reader(sys.stdin.fileno(), _watch_parent, loop, supervisor)
-    return await supervisor.run()
+    try:
+        return await supervisor.run()
+    finally:
+        if carrier:
+            await carrier.stop()
 
 
 def _watch_parent(loop: asyncio.AbstractEventLoop, supervisor: Supervisor) -> None:

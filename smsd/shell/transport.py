@@ -1,8 +1,9 @@
 """The only outgoing HTTP: one request, one answer, and the truth about whether a byte of it left.
 
 Never decides what an answer means, never follows a redirect, never repeats a request, never sends one whose time to
-start is over: that check is the last act before the write, on a connection that exists and whose buffer is empty. (An
-event loop that collects writes, as uvloop does, hands them to the kernel at the end of that turn.)
+start is over, or that the sandbox bars: that check is the last act before the write, on a connection that exists and
+whose buffer is empty. (An event loop that collects writes, as uvloop does, hands them to the kernel at the end of that
+turn.)
 
 Connections are aiohttp's: it finds, opens, keeps and closes them. Its session is not used, for it takes several times
 what one write and one answer need (transport_wire.py).
@@ -10,7 +11,7 @@ what one write and one answer need (transport_wire.py).
 
 import asyncio
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
@@ -45,6 +46,7 @@ class NotStarted(msgspec.Struct, frozen=True):
 
     detail: str
     unreachable: bool  # the provider's side: DNS, refused, TLS; False: our own time was over
+    barred: bool = False  # the sandbox keeps that number from that provider
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -56,11 +58,15 @@ class Lost(msgspec.Struct, frozen=True):
 
 Sent = Answered | NotStarted | Lost
 
+Barred = Callable[[str, str], bool]
+"""Whether a text to this E.164 number must not go to this provider: (provider, to)."""
+
 
 class Transport:
     """One pool of connections. Start it and call it in the event loop that it is used in."""
 
-    def __init__(self) -> None:
+    def __init__(self, barred: Barred) -> None:
+        self._barred = barred
         self._gate = _Gate()
         self._connector: _Connector | None = None
         self._origins: dict[str, _Origin] = {}
@@ -78,21 +84,31 @@ class Transport:
         """From now on no message starts: what has not left is answered by NotStarted, at once."""
         self._gate.close()
 
-    async def submit(self, provider: str, request: HttpRequest, *, timeout_s: float, start_by: float | None) -> Sent:
-        """Sends one message. `start_by` is an instant of time.monotonic() after which no first byte may leave;
-        `timeout_s` counts from that byte to the whole answer. Raises nothing, and is not to be cancelled.
+    async def submit(
+        self, provider: str, to: str, request: HttpRequest, *, timeout_s: float, start_by: float | None
+    ) -> Sent:
+        """Sends one message to the number `to`. `start_by` is an instant of time.monotonic() after which no first byte
+        may leave; `timeout_s` counts from that byte to the whole answer. Raises nothing, and is not to be cancelled.
         """
-        return await self._send(provider, request, timeout_s, start_by, self._gate)
+        return await self._send(provider, to, request, timeout_s, start_by, self._gate)
 
     async def fetch(self, provider: str, request: HttpRequest, *, timeout_s: float) -> Sent:
         """Asks for something that changes nothing at the provider, such as a look-up."""
-        return await self._send(provider, request, timeout_s, None, _Gate())
+        return await self._send(provider, None, request, timeout_s, None, _Gate())
 
     async def _send(
-        self, provider: str, request: HttpRequest, timeout_s: float, start_by: float | None, gate: "_Gate"
+        self,
+        provider: str,
+        to: str | None,
+        request: HttpRequest,
+        timeout_s: float,
+        start_by: float | None,
+        gate: "_Gate",
     ) -> Sent:
         if self._connector is None:
             raise RuntimeError("start() comes first")
+        if to is not None and self._barred(provider, to):
+            return _BARRED
         wait_s = timeout_s if start_by is None else start_by - monotonic()
         if gate.closed or wait_s <= 0:
             return NotStarted(_TOO_LATE, unreachable=False)
@@ -112,6 +128,10 @@ class Transport:
             now = monotonic()
             if gate.closed or (start_by is not None and now > start_by):
                 return NotStarted(_TOO_LATE, unreachable=False)
+            if to is not None and self._barred(
+                provider, to
+            ):  # the sandbox was switched on while it waited for its connection
+                return _BARRED
             answer = wire.exchange(octets)  # from here on the request counts as one of which bytes may have left
             timer = asyncio.get_running_loop().call_later(timeout_s, wire.expire, timeout_s)
             try:
@@ -167,6 +187,7 @@ class Transport:
 
 _TOO_LATE: Final = "its time to start was over"
 _DRAINING: Final = "the process drains"
+_BARRED: Final = NotStarted("the sandbox keeps it from this provider", unreachable=False, barred=True)
 _URL: Final = re.compile(r"(https?://[^/?#\s]+)([^#\s]*)(?:#.*)?", re.IGNORECASE)
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # without a body, they need no Content-Length
 _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {ord("\t")})  # RFC 9110 §5.5: none of them belongs into a field

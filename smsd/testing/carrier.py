@@ -9,12 +9,14 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from typing import get_args, get_type_hints
 
 import msgspec
 
+from smsd.config.sandbox import TOKEN
 from smsd.testing.carrier_control import Control, merged
 from smsd.testing.carrier_faults import PROFILES, Faults
 from smsd.testing.carrier_http import Link
@@ -54,6 +56,12 @@ def parser() -> argparse.ArgumentParser:
         "--connect-to", type=_address, metavar="HOST:PORT", help="send every callback there, signed for its own URL"
     )
     made.add_argument("--callback-timeout-s", type=float, default=10.0, help="for a callback's answer (%(default)s)")
+    made.add_argument(
+        "--adopted",
+        type=_positive,
+        metavar="FD",
+        help="serve on that socket, and end only when standard input does: how smsd run starts its sandbox",
+    )
     made.add_argument("--with-parent", action="store_true", help="end when standard input does")
     made.add_argument(
         "--profile", choices=list(PROFILES), default="plain", help="the faults to start from (%(default)s)"
@@ -101,7 +109,14 @@ async def _serve(args: argparse.Namespace, options: Options, stop: Callable[[asy
     loop = asyncio.get_running_loop()
     carrier = Carrier(options, loop)
     control = Control(carrier)
-    server = await loop.create_server(lambda: Link(control.handle, carrier.links), *args.listen, backlog=BACKLOG)
+
+    def link() -> Link:
+        return Link(control.handle, carrier.links)
+
+    if args.adopted is None:
+        server = await loop.create_server(link, *args.listen, backlog=BACKLOG)
+    else:
+        server = await loop.create_server(link, sock=socket.socket(fileno=args.adopted), backlog=BACKLOG)
     host, port = server.sockets[0].getsockname()[:2]
     address = f"[{host}]" if ":" in host else host
     ended = asyncio.Event()
@@ -112,12 +127,14 @@ async def _serve(args: argparse.Namespace, options: Options, stop: Callable[[asy
     server.close()
 
 
-def _stop_signals(with_parent: bool) -> Callable[[asyncio.Event], None]:
+def _stop_signals(*, with_parent: bool, adopted: bool) -> Callable[[asyncio.Event], None]:
+    """`adopted`: a service manager that ends a whole group must not end it before those who wait for its answers."""
+
     def watch(ended: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, ended.set)
-        if with_parent:
+            loop.add_signal_handler(number, (lambda: None) if adopted else ended.set)
+        if with_parent or adopted:
             loop.add_reader(0, lambda: None if os.read(0, 4096) else ended.set())
 
     return watch
@@ -129,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = Options(
             account_sid=args.account_sid,
-            auth_token=args.auth_token,
+            auth_token=args.auth_token if args.adopted is None else os.environ[TOKEN],
             seed=args.seed,
             keep=args.keep,
             connections=args.connections,
@@ -140,7 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A million records are no garbage: without this the collector walks again and again through what leads to them.
         gc.set_threshold(100_000, 50, 1000)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(args, options, _stop_signals(args.with_parent)))
+            stop = _stop_signals(with_parent=args.with_parent, adopted=args.adopted is not None)
+            runner.run(_serve(args, options, stop))
     except (OSError, ValueError, argparse.ArgumentTypeError) as error:
         sys.stderr.write(f"smsd carrier: {error}\n")
         return 2

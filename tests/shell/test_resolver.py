@@ -41,7 +41,7 @@ class Doubts(World):
 
     def __init__(self, client: Redis, gateway: Gateway, folder: Path) -> None:
         super().__init__(client)
-        self.gateway, self.lines, self.transport = gateway, Lines(), Transport()
+        self.gateway, self.lines, self.transport = gateway, Lines(), Transport(lambda _provider, _to: False)
         self._file = folder / "smsd.toml"
 
     async def open(
@@ -301,7 +301,7 @@ async def test_what_one_process_looks_at_no_other_claims(doubts: Doubts) -> None
             claims.append(len(await doubts.shard.claim(10, SECOND)))
             return await doubts.transport.fetch(provider, request, timeout_s=timeout_s)
 
-    doubts.resolver = Resolver(doubts.live, Nosy(), Metrics(), logs.logger())
+    doubts.resolver = Resolver(doubts.live, Nosy(doubts.live.barred), Metrics(), logs.logger())
     await doubts.look()
     assert claims == [0]
 
@@ -351,7 +351,7 @@ class Twins:
         provider = self.doubts.live.config.provider("main")
         url = f"http://127.0.0.1:9/?ref={leased.reference}"
         request = provider.submit(Attempt(leased.message, leased.reference, url, "", leased.entered_us))
-        sent = await self.doubts.transport.submit("main", request, timeout_s=10, start_by=None)
+        sent = await self.doubts.transport.submit("main", "+353861234567", request, timeout_s=10, start_by=None)
         assert isinstance(sent, Answered | Lost)
         return isinstance(sent, Answered)
 

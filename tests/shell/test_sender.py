@@ -51,7 +51,7 @@ class Post(World):
 
     def __init__(self, client: Redis, gateway: Gateway, folder: Path) -> None:
         super().__init__(client)
-        self.gateway, self.lines, self.metrics, self.transport = gateway, Lines(), Metrics(), Transport()
+        self.gateway, self.lines, self.metrics = gateway, Lines(), Metrics()
         self._file = folder / "smsd.toml"
 
     def config(self, text: str) -> Any:
@@ -64,6 +64,7 @@ class Post(World):
         self.text = f"{BASE}[dispatch]\nslack_ms = 1000\n{dispatch}\n{routes}{providers}"
         self.live = Live(self.config(self.text), [self.shard])
         await lives.agree(self.live)
+        self.transport = Transport(self.live.barred)
         await self.transport.start()
         log = logs.setup(verbose=True, file=self.lines)
         self.sender = Sender(self.live, self.transport, self.metrics, log)

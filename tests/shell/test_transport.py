@@ -18,6 +18,7 @@ from smsd.shell.transport_wire import BODY_MAX
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\nX-Odd-Name: yes\r\n\r\nok"
 SOON_S = 30.0
+TO = "+353861234567"
 
 
 class Server:
@@ -72,10 +73,15 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def transport() -> AsyncIterator[Transport]:
-    transport = Transport()
+    transport = Transport(nobody)
     await transport.start()
     yield transport
     await transport.close()
+
+
+def nobody(_provider: str, _to: str) -> bool:
+    """Bars nobody."""
+    return False
 
 
 def post(url: str, body: bytes = b"a=1") -> HttpRequest:
@@ -89,7 +95,7 @@ def in_s(seconds: float) -> float:
 async def test_a_request_leaves_as_the_provider_wrote_it(transport: Transport, server: Server) -> None:
     """Nothing is added to the request but Host and Content-Length, and the answer comes back whole."""
     before = time.monotonic()
-    sent = await transport.submit("main", post(server.url + "?q=%2B1"), timeout_s=SOON_S, start_by=in_s(SOON_S))
+    sent = await transport.submit("main", TO, post(server.url + "?q=%2B1"), timeout_s=SOON_S, start_by=in_s(SOON_S))
     assert isinstance(sent, Answered)
     assert (sent.response.status, sent.response.body) == (201, b"ok")
     assert sent.response.headers["x-odd-name"] == "yes"
@@ -105,7 +111,7 @@ async def test_a_request_leaves_as_the_provider_wrote_it(transport: Transport, s
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_request_without_a_body_leaves(transport: Transport, server: Server, method: str) -> None:
     """Some gateways take everything in the query."""
-    sent = await transport.submit("main", HttpRequest(method, server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
+    sent = await transport.submit("main", TO, HttpRequest(method, server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
     assert isinstance(sent, Answered)
     assert server.requests[0].startswith(method.encode() + b" /send HTTP/1.1\r\n")
 
@@ -117,20 +123,20 @@ async def test_a_request_without_a_body_leaves(transport: Transport, server: Ser
 async def test_the_target_is_what_the_url_says(transport: Transport, server: Server, tail: str, target: bytes) -> None:
     """Nothing is encoded or tidied up: only a part of the page is for nobody but us."""
     url = server.url.removesuffix("/send") + tail
-    assert isinstance(await transport.submit("main", post(url), timeout_s=SOON_S, start_by=None), Answered)
+    assert isinstance(await transport.submit("main", TO, post(url), timeout_s=SOON_S, start_by=None), Answered)
     assert server.requests[0].startswith(b"POST " + target + b" HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
 async def test_a_provider_may_name_the_host(transport: Transport, server: Server) -> None:
     """Behind a proxy the name that counts may be another than the address."""
     request = HttpRequest("GET", server.url, (("HOST", "sms.example"), ("X-A", "b")))
-    assert isinstance(await transport.submit("main", request, timeout_s=SOON_S, start_by=None), Answered)
+    assert isinstance(await transport.submit("main", TO, request, timeout_s=SOON_S, start_by=None), Answered)
     assert server.requests == [b"GET /send HTTP/1.1\r\nHOST: sms.example\r\nX-A: b\r\n\r\n"]
 
 
 async def test_a_post_without_a_body_says_so(transport: Transport, server: Server) -> None:
     """Its length is zero, and not unknown (RFC 9110 §8.6)."""
-    sent = await transport.submit("main", HttpRequest("POST", server.url), timeout_s=SOON_S, start_by=None)
+    sent = await transport.submit("main", TO, HttpRequest("POST", server.url), timeout_s=SOON_S, start_by=None)
     assert isinstance(sent, Answered)
     assert b"\r\nContent-Length: 0\r\n" in server.requests[0]
 
@@ -138,21 +144,23 @@ async def test_a_post_without_a_body_says_so(transport: Transport, server: Serve
 async def test_connections_are_kept(transport: Transport, server: Server) -> None:
     """Requests one after another use one connection."""
     for _ in range(5):
-        assert isinstance(await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None), Answered)
+        assert isinstance(
+            await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None), Answered
+        )
     assert server.connections == 1
 
 
 async def test_a_refused_connection_is_not_started(transport: Transport, server: Server) -> None:
     """Where nobody listens, nothing left, and it is the provider that cannot be reached."""
     await server.stop()
-    sent = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
+    sent = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
     assert isinstance(sent, NotStarted)
     assert sent.unreachable
 
 
 async def test_a_name_that_leads_nowhere_is_not_started(transport: Transport) -> None:
     """A failure of DNS is not an attempt (RFC 6761: .invalid never resolves)."""
-    sent = await transport.submit("main", post("http://nowhere.invalid/"), timeout_s=SOON_S, start_by=in_s(SOON_S))
+    sent = await transport.submit("main", TO, post("http://nowhere.invalid/"), timeout_s=SOON_S, start_by=in_s(SOON_S))
     assert isinstance(sent, NotStarted)
     assert sent.unreachable
 
@@ -163,7 +171,7 @@ async def test_a_failed_handshake_is_not_started(transport: Transport, server: S
     plain = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     url = f"https://127.0.0.1:{plain.sockets[0].getsockname()[1]}/"
     async with plain:
-        sent = await transport.submit("main", post(url), timeout_s=SOON_S, start_by=in_s(SOON_S))
+        sent = await transport.submit("main", TO, post(url), timeout_s=SOON_S, start_by=in_s(SOON_S))
     assert isinstance(sent, NotStarted)
     assert sent.unreachable
 
@@ -175,7 +183,7 @@ async def test_a_failed_handshake_is_not_started(transport: Transport, server: S
 )  # fmt: skip
 async def test_a_url_that_is_none_is_not_started(transport: Transport, url: str) -> None:
     """A provider that writes nonsense for a URL is as good as away."""
-    sent = await transport.submit("main", post(url), timeout_s=SOON_S, start_by=in_s(SOON_S))
+    sent = await transport.submit("main", TO, post(url), timeout_s=SOON_S, start_by=in_s(SOON_S))
     assert isinstance(sent, NotStarted)
     assert sent.unreachable
 
@@ -183,7 +191,7 @@ async def test_a_url_that_is_none_is_not_started(transport: Transport, url: str)
 async def test_a_url_holds_no_credentials(transport: Transport, server: Server) -> None:
     """They belong into a header, which the provider writes; nobody writes them into a log with the URL."""
     url = server.url.replace("://", "://user:secret@")
-    sent = await transport.submit("main", post(url), timeout_s=SOON_S, start_by=None)
+    sent = await transport.submit("main", TO, post(url), timeout_s=SOON_S, start_by=None)
     assert isinstance(sent, NotStarted)
     assert "secret" not in sent.detail
     assert server.connections == 0
@@ -195,7 +203,7 @@ async def test_a_header_cannot_be_split(transport: Transport, server: Server, ba
     """What holds a line break or another control character is not sent at all."""
     name, value, method = (bad if place == part else "X" for part in ("name", "value", "method"))
     request = HttpRequest(method, server.url, ((name, value),), b"a=1")
-    sent = await transport.submit("main", request, timeout_s=SOON_S, start_by=None)
+    sent = await transport.submit("main", TO, request, timeout_s=SOON_S, start_by=None)
     assert isinstance(sent, NotStarted)
     assert sent.unreachable
     assert server.requests == []
@@ -204,13 +212,13 @@ async def test_a_header_cannot_be_split(transport: Transport, server: Server, ba
 async def test_a_header_may_hold_a_tab_and_letters(transport: Transport, server: Server) -> None:
     """What is no control character is sent as it is (RFC 9110 §5.5)."""
     request = HttpRequest("POST", server.url, (("X-A", "b\tc é"),), b"a=1")
-    assert isinstance(await transport.submit("main", request, timeout_s=SOON_S, start_by=None), Answered)
+    assert isinstance(await transport.submit("main", TO, request, timeout_s=SOON_S, start_by=None), Answered)
     assert b"\r\nX-A: b\tc \xc3\xa9\r\n" in server.requests[0]
 
 
 async def test_too_late_before_it_began_leaves_nothing(transport: Transport, server: Server) -> None:
     """A start_by that has passed is looked at before anything is opened."""
-    sent = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=in_s(-0.001))
+    sent = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=in_s(-0.001))
     assert sent == NotStarted("its time to start was over", unreachable=False)
     assert server.connections == 0
 
@@ -227,7 +235,7 @@ async def test_too_late_for_a_connection_leaves_nothing(transport: Transport) ->
             other.connect_ex(full.getsockname())
             others.append(other)
         url = f"http://127.0.0.1:{full.getsockname()[1]}/"
-        sent = await transport.submit("main", post(url), timeout_s=SOON_S, start_by=in_s(0.2))
+        sent = await transport.submit("main", TO, post(url), timeout_s=SOON_S, start_by=in_s(0.2))
         for other in others:
             other.close()
     assert isinstance(sent, NotStarted)
@@ -238,15 +246,15 @@ async def test_the_start_by_is_looked_at_last(
     transport: Transport, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that was stopped after its connection was made writes nothing when it wakes."""
-    await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None)
+    await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None)
     now = time.monotonic()
     instants = iter([now, now + 60.0])  # the first look finds it in time, the one before the write does not
     monkeypatch.setattr("smsd.shell.transport.monotonic", lambda: next(instants, now + 60.0))
-    sent = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=now + 1.0)
+    sent = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=now + 1.0)
     monkeypatch.undo()
     assert sent == NotStarted("its time to start was over", unreachable=False)
     assert len(server.requests) == 1
-    again = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
+    again = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
     assert isinstance(again, Answered)
     assert server.connections == 1  # the connection was not to blame
 
@@ -258,7 +266,7 @@ async def test_no_answer_in_time_is_lost(transport: Transport, server: Server) -
         await reader.read()
 
     server.reply = silence
-    sent = await transport.submit("main", post(server.url), timeout_s=0.1, start_by=in_s(SOON_S))
+    sent = await transport.submit("main", TO, post(server.url), timeout_s=0.1, start_by=in_s(SOON_S))
     assert isinstance(sent, Lost)
     assert sent.detail == "main: no whole answer within 0.1 s"
     assert 0.05 < time.monotonic() - sent.started_monotonic < SOON_S / 2
@@ -266,7 +274,7 @@ async def test_no_answer_in_time_is_lost(transport: Transport, server: Server) -
 
 async def test_the_time_of_an_answered_request_is_over(transport: Transport, server: Server) -> None:
     """It does not run on into the next request of its connection."""
-    assert isinstance(await transport.submit("main", post(server.url), timeout_s=0.05, start_by=None), Answered)
+    assert isinstance(await transport.submit("main", TO, post(server.url), timeout_s=0.05, start_by=None), Answered)
     let_go = asyncio.Event()
 
     async def slow(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -275,7 +283,7 @@ async def test_the_time_of_an_answered_request_is_over(transport: Transport, ser
 
     server.reply = slow
     asyncio.get_running_loop().call_later(0.1, let_go.set)
-    assert isinstance(await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None), Answered)
+    assert isinstance(await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None), Answered)
     assert server.connections == 1
 
 
@@ -288,7 +296,7 @@ async def test_an_answer_that_stops_coming_is_lost(transport: Transport, server:
         await reader.read()
 
     server.reply = half
-    sent = await transport.submit("main", post(server.url), timeout_s=0.1, start_by=None)
+    sent = await transport.submit("main", TO, post(server.url), timeout_s=0.1, start_by=None)
     assert isinstance(sent, Lost)
 
 
@@ -306,7 +314,7 @@ async def test_a_broken_connection_is_lost(transport: Transport, server: Server,
             writer.close()
 
     server.reply = broken
-    sent = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None)
+    sent = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None)
     assert isinstance(sent, Lost)
     assert len(server.requests) == 1
 
@@ -315,13 +323,13 @@ async def test_a_broken_connection_is_lost(transport: Transport, server: Server,
 async def test_nothing_is_sent_twice_by_itself(transport: Transport, server: Server, method: str) -> None:
     """A kept connection that breaks under a request is no reason to repeat it, whatever HTTP says of the method."""
     request = HttpRequest(method, server.url, (), b"a=1")
-    assert isinstance(await transport.submit("main", request, timeout_s=SOON_S, start_by=None), Answered)
+    assert isinstance(await transport.submit("main", TO, request, timeout_s=SOON_S, start_by=None), Answered)
 
     async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
     server.reply = close
-    assert isinstance(await transport.submit("main", request, timeout_s=SOON_S, start_by=None), Lost)
+    assert isinstance(await transport.submit("main", TO, request, timeout_s=SOON_S, start_by=None), Lost)
     assert len(server.requests) == 2
 
 
@@ -337,11 +345,11 @@ async def test_a_connection_that_was_closed_meanwhile_is_not_used(transport: Tra
             closed.set()  # noqa: B023 - awaited before the next round
 
         server.reply = answer_and_close
-        first = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None)
+        first = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None)
         assert isinstance(first, Answered)
         await closed.wait()
         server.reply = server.ok
-        second = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None)
+        second = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None)
         assert isinstance(second, Answered | NotStarted)
 
 
@@ -355,9 +363,9 @@ async def test_what_nobody_asked_for_is_not_taken_for_the_answer(transport: Tran
         await writer.drain()
 
     server.reply = chatty
-    assert isinstance(await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None), Answered)
+    assert isinstance(await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None), Answered)
     server.reply = server.ok
-    second = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None)
+    second = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None)
     assert not isinstance(second, Answered) or second.response.status == 201
 
 
@@ -370,7 +378,7 @@ async def test_a_redirect_is_an_answer(transport: Transport, server: Server) -> 
         )
 
     server.reply = elsewhere
-    sent = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None)
+    sent = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None)
     assert isinstance(sent, Answered)
     assert (sent.response.status, len(server.requests)) == (307, 1)
 
@@ -383,7 +391,7 @@ async def test_cookies_are_not_kept(transport: Transport, server: Server) -> Non
 
     server.reply = sets
     for _ in range(2):
-        await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None)
+        await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None)
     assert b"ookie" not in server.requests[1]
 
 
@@ -396,7 +404,7 @@ async def test_a_huge_answer_is_lost(transport: Transport, server: Server, size:
         writer.write(b"%x\r\n" % size + b"x" * size + b"\r\n0\r\n\r\n")
 
     server.reply = huge
-    sent = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None)
+    sent = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None)
     assert isinstance(sent, Answered if size == BODY_MAX else Lost)
 
 
@@ -407,7 +415,7 @@ async def test_what_is_no_http_is_lost(transport: Transport, server: Server) -> 
         writer.write(b"\x16\x03\x01 what?\r\n\r\n")
 
     server.reply = garbage
-    assert isinstance(await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None), Lost)
+    assert isinstance(await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None), Lost)
 
 
 async def test_a_drain_holds_back_what_has_not_left(transport: Transport, server: Server) -> None:
@@ -423,12 +431,12 @@ async def test_a_drain_holds_back_what_has_not_left(transport: Transport, server
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(1)
         url = f"https://127.0.0.1:{deaf.getsockname()[1]}/"
-        left = asyncio.create_task(transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None))
-        waits = asyncio.create_task(transport.submit("main", post(url), timeout_s=SOON_S, start_by=in_s(SOON_S)))
+        left = asyncio.create_task(transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None))
+        waits = asyncio.create_task(transport.submit("main", TO, post(url), timeout_s=SOON_S, start_by=in_s(SOON_S)))
         await server.read.wait()
         transport.hold()
         assert await waits == NotStarted("the process drains", unreachable=False)
-    after = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
+    after = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
     assert after == NotStarted("its time to start was over", unreachable=False)
     assert server.connections == 1
     let_go.set()
@@ -450,9 +458,9 @@ async def test_a_drain_holds_back_who_waits_for_a_turn_to_connect(
         writer.write(OK)
 
     server.reply = slow
-    left = asyncio.create_task(transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None))
+    left = asyncio.create_task(transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None))
     await server.read.wait()
-    crowd = [transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None) for _ in range(5)]
+    crowd = [transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None) for _ in range(5)]
     waits = asyncio.gather(*crowd)
     await asyncio.sleep(0)
     transport.hold()
@@ -466,7 +474,7 @@ async def test_a_drain_is_looked_at_last_too(transport: Transport) -> None:
     """A request that waits for the loop to hear what came on its connection has not left."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        first = asyncio.create_task(transport.submit("main", post(url), timeout_s=SOON_S, start_by=None))
+        first = asyncio.create_task(transport.submit("main", TO, post(url), timeout_s=SOON_S, start_by=None))
         loop = asyncio.get_running_loop()
         listener.setblocking(False)
         end, _ = await loop.sock_accept(listener)
@@ -475,7 +483,7 @@ async def test_a_drain_is_looked_at_last_too(transport: Transport) -> None:
             await loop.sock_sendall(end, OK)
             assert isinstance(await first, Answered)
             loop.call_soon(end.sendall, b"\r\n")  # what some servers add, and nobody minds
-            second = asyncio.create_task(transport.submit("main", post(url), timeout_s=SOON_S, start_by=None))
+            second = asyncio.create_task(transport.submit("main", TO, post(url), timeout_s=SOON_S, start_by=None))
             loop.call_soon(transport.hold)  # in the same turn, after the other two
             assert await second == NotStarted("its time to start was over", unreachable=False)
             with pytest.raises(BlockingIOError):
@@ -491,7 +499,7 @@ async def test_a_task_that_is_cancelled_for_another_reason_stays_cancelled(
         await reader.read()
 
     server.reply = silence
-    task = asyncio.create_task(transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None))
+    task = asyncio.create_task(transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None))
     await server.read.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -518,7 +526,7 @@ async def test_a_crowd_gets_its_connections(
 
     server.reply = when_all_are_there
     for _ in range(2):
-        crowd = [transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=None) for _ in range(50)]
+        crowd = [transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=None) for _ in range(50)]
         assert all(isinstance(sent, Answered) for sent in await asyncio.gather(*crowd))
     assert server.connections == len(taken) == 50
     assert len(set(taken)) == 1
@@ -527,7 +535,7 @@ async def test_a_crowd_gets_its_connections(
 async def test_a_transport_that_was_not_started_says_so() -> None:
     """The session belongs to the event loop, so start() comes first."""
     with pytest.raises(RuntimeError, match="start"):
-        await Transport().submit("main", post("http://127.0.0.1/"), timeout_s=1, start_by=None)
+        await Transport(nobody).submit("main", TO, post("http://127.0.0.1/"), timeout_s=1, start_by=None)
 
 
 # ---- Over TLS --------------------------------------------------------------------------------------------------------
@@ -548,12 +556,12 @@ def test_requests_leave_over_tls(
     context.minimum_version = context.maximum_version = version
 
     async def story() -> None:
-        server, transport = Server(), Transport()
+        server, transport = Server(), Transport(nobody)
         await server.start(context)
         await transport.start()
         try:
             for _ in range(3):
-                sent = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
+                sent = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
                 assert isinstance(sent, Answered), sent
             assert (server.connections, len(server.requests)) == (1, 3)
         finally:
@@ -570,7 +578,7 @@ async def test_an_unknown_certificate_is_not_started(transport: Transport) -> No
     context.load_cert_chain(CERTIFICATE)
     server = Server()
     await server.start(context)
-    sent = await transport.submit("main", post(server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
+    sent = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
     await server.stop()
     assert isinstance(sent, NotStarted)
     assert sent.unreachable

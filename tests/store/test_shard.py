@@ -11,7 +11,20 @@ from smsd.message import Cancel, Rejection
 from smsd.store import holds, keys
 from smsd.store.shard import ClockDiffers, Offer, ReceiptFor, Shard
 from tests.support.valkey import Valkey
-from tests.support.world import HOUR, SECOND, World, accepted, ask, elsewhere, fail, limits, moved, resend, retry, unknown
+from tests.support.world import (
+    HOUR,
+    SECOND,
+    World,
+    accepted,
+    ask,
+    elsewhere,
+    fail,
+    limits,
+    moved,
+    resend,
+    retry,
+    unknown,
+)
 
 
 def rejection(**more: object) -> Rejection:

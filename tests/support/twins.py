@@ -155,7 +155,11 @@ class Pair:
         """One word per outcome. What is given back or moved has not left, so that no window counts it."""
         for one in outcomes:
             r = self.twin.record(one.key)
-            if isinstance(one, outcome.Back | outcome.Moved) and r and (r.state, r.fence) == (state.S.LEASED, one.fence):
+            if (
+                isinstance(one, outcome.Back | outcome.Moved)
+                and r
+                and (r.state, r.fence) == (state.S.LEASED, one.fence)
+            ):
                 self.charges = [c for c in self.charges if (c.key, c.fence) != (one.key, one.fence)]
         words = await self.store.settle(outcomes)
         same("settle", words, self.twin.settle(outcomes))
