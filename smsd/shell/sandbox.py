@@ -71,8 +71,9 @@ class Carrier:
             try:
                 code = await process.wait()
             finally:
-                if process.returncode is None:
+                if process.returncode is None:  # we are being stopped
                     process.kill()
+                    await process.wait()
             steady = time.monotonic() - since > STEADY_S
             wait_s = FIRST_WAIT_S if steady or not wait_s else min(LARGEST_WAIT_S, wait_s * 2)
             self._log.warning("sandbox_carrier_ended", pid=process.pid, code=code, again_in_s=wait_s)

@@ -1,0 +1,226 @@
+"""The sandbox from outside: `smsd run` as a user starts it, a carrier of the test's own in the place of the provider.
+
+Whatever reaches that one is read from its ledger: only numbers of allow_to may be in it while the sandbox is on.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsd.testing.carrier import CarrierProcess, start
+from tests.support.config import write
+from tests.support.running import Daemon, Platform, smsd
+
+OURS, ELSE = "+353861234567", "+447400123456"
+ON = '[sandbox]\nenabled = true\nallow_to = ["+35386"]\n'
+OFF = "[sandbox]\nenabled = false\n"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[CarrierProcess]:
+    with start(receipt_min_ms=10, receipt_max_ms=50) as running:
+        yield running
+
+
+@pytest.fixture
+def provider(shared: CarrierProcess) -> CarrierProcess:
+    """What stands in the place of the provider, its book empty."""
+    shared.reset()
+    return shared
+
+
+@pytest.fixture
+def platform(store_url: str) -> Iterator[Platform]:
+    made = Platform(store_url)
+    yield made
+    made.close()
+
+
+class Host:
+    """One host: its file, and the daemon that runs with it."""
+
+    def __init__(self, folder: Path, store_url: str, provider: CarrierProcess) -> None:
+        folder.mkdir(exist_ok=True)
+        self.path = write(folder, store=store_url, carrier=provider.url)
+        self.base = self.path.read_text()
+
+    def says(self, sandbox: str) -> "Host":
+        self.path.write_text(self.base + sandbox)
+        return self
+
+    def reloads(self, sandbox: str) -> None:
+        assert smsd("reload", "--config", str(self.says(sandbox).path)).code == 0
+
+    def runs(self, workers: int = 1) -> Daemon:
+        flags = ("--workers", str(workers)) if workers > 1 else ()
+        return Daemon(self.path, *flags).ready(workers)
+
+
+@pytest.fixture
+def host(tmp_path: Path, store_url: str, provider: CarrierProcess) -> Host:
+    return Host(tmp_path / "one", store_url, provider)
+
+
+def who(events: list[dict[str, str]]) -> dict[str, str]:
+    """The provider of each message's event."""
+    return {event["id"]: event["provider"] for event in events}
+
+
+def texted(provider: CarrierProcess) -> set[str]:
+    """The numbers that reached the provider."""
+    return {line.to for line in provider.ledger()}
+
+
+def carrier_of(daemon: Daemon) -> int:
+    """The pid of the daemon's own carrier."""
+    return daemon.heard("sandbox_carrier_started")[-1]["pid"]
+
+
+def is_gone(pid: int) -> bool:
+    """Whether it runs no more, reaped or not."""
+    try:
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_numbers_outside_allow_to_reach_the_carrier_only(
+    host: Host, provider: CarrierProcess, platform: Platform, workers: int
+) -> None:
+    """Both kinds are delivered with receipts; the provider saw allow_to alone, and everything says that it is on."""
+    with host.says(ON).runs(workers) as daemon:
+        for n in range(20):
+            platform.enqueue(f"ours-{n}", to=OURS)
+            platform.enqueue(f"else-{n}", to=ELSE)
+        told = who(platform.wait("delivered", times=40))
+        assert told == {f"ours-{n}": "main" for n in range(20)} | {f"else-{n}": "sandbox" for n in range(20)}
+        assert texted(provider) == {OURS}
+        lines = daemon.heard("sandbox_on", workers)
+        assert lines[0]["level"] == "warning"
+        assert "+35386" not in str(daemon.lines)
+        assert len(daemon.heard("sandbox_carrier_started")) == 1
+        status: Any = smsd("status", "--json", "--config", str(host.path)).json()
+        assert status["sandbox"] is True
+        assert "sandbox" in smsd("status", "--config", str(host.path)).out
+        page = metrics(daemon)
+        assert "smsd_sandbox_enabled 1.0" in page
+        assert 'smsd_attempts_total{outcome="accepted",provider="sandbox"} 20.0' in page
+        pid = carrier_of(daemon)
+        assert daemon.end() == 0
+        daemon.gone()
+    assert is_gone(pid)
+
+
+def metrics(daemon: Daemon) -> str:
+    from urllib.request import urlopen
+
+    with urlopen(f"http://{daemon.heard('ready')[0]['http']}/metrics") as page:  # noqa: S310 - our own listener
+        return page.read().decode()
+
+
+def test_what_waits_when_it_is_switched_on_goes_to_the_carrier(
+    host: Host, provider: CarrierProcess, platform: Platform
+) -> None:
+    """A reload keeps from the provider what was queued on its route; the event says why, and it is delivered."""
+    provider.faults(throttle=1.0)
+    try:
+        with host.runs() as daemon:
+            platform.enqueue("ours", to=OURS)
+            platform.enqueue("else", to=ELSE)
+            platform.wait("queued", id="ours", times=2)
+            platform.wait("queued", id="else", times=2)  # throttled, and due again
+            before = len(provider.ledger())
+            host.reloads(ON)
+            daemon.heard("sandbox_on")
+            provider.faults(throttle=0)
+            delivered = who(platform.wait("delivered", times=2))
+            assert delivered == {"ours": "main", "else": "sandbox"}
+            assert {line.to for line in provider.ledger() if line.sid} == {OURS}
+            assert before >= 2
+            (moved,) = [event for event in platform.events if "the sandbox is on" in event.get("detail", "")]
+            assert (moved["id"], moved["state"]) == ("else", "queued")
+    finally:
+        provider.faults(throttle=0)
+
+
+def test_what_the_sandbox_took_texts_nobody_when_it_is_switched_off(
+    host: Host, provider: CarrierProcess, platform: Platform
+) -> None:
+    """It stays on the sandbox's route, while new messages are texted for real; switched on again, it goes on."""
+    with host.says(ON).runs() as daemon:
+        platform.enqueue("later", to=ELSE, not_before="2099-01-01T00:00:00Z")
+        platform.wait("queued", id="later")
+        assert smsd("pause", "provider", "sandbox").code in (0, 2)
+        platform.client.hset("smsd:{0}:pause", "p:sandbox", "0 held by the test")
+        platform.enqueue("held", to=ELSE)
+        platform.wait("queued", id="held")
+        host.reloads(OFF)
+        daemon.heard("sandbox_off")
+        platform.client.hdel("smsd:{0}:pause", "p:sandbox")
+        platform.enqueue("real", to=ELSE)
+        assert who(platform.wait("delivered", id="real")) == {"real": "main"}
+        assert [line.reference for line in provider.ledger()] == ["1.acme/real"]
+        host.reloads(ON)
+        assert who(platform.wait("delivered", id="held")) == {"held": "sandbox"}
+        assert [line.reference for line in provider.ledger()] == ["1.acme/real"]
+
+
+def test_a_second_host_follows_the_store_and_has_a_carrier_of_its_own(
+    host: Host, tmp_path: Path, store_url: str, provider: CarrierProcess, platform: Platform
+) -> None:
+    """A host whose file was superseded, and does not know of the sandbox, keeps to it all the same."""
+    other = Host(tmp_path / "two", store_url, provider)
+    with host.says("").runs() as one:  # the store has seen a config without it
+        one.heard("ready")
+        host.reloads(ON)
+        one.heard("sandbox_on")
+        other.path.write_text(host.base)
+        with other.says("").runs() as two:
+            two.heard("config_superseded")
+            two.heard("sandbox_on")
+            assert one.end() == 0
+            platform.enqueue("else", to=ELSE)
+            assert who(platform.wait("delivered", id="else")) == {"else": "sandbox"}
+            assert carrier_of(two) != carrier_of(one)
+    assert texted(provider) == set()
+
+
+def test_a_carrier_that_dies_is_started_again_at_the_same_place(
+    host: Host, provider: CarrierProcess, platform: Platform
+) -> None:
+    """kill -9 of it: the next message is delivered by its successor, for all workers."""
+    with host.says(ON).runs(2) as daemon:
+        platform.enqueue("before", to=ELSE)
+        platform.wait("delivered", id="before")
+        os.kill(carrier_of(daemon), signal.SIGKILL)
+        daemon.heard("sandbox_carrier_ended")
+        platform.enqueue("after", to=ELSE)
+        platform.wait("delivered", id="after")
+        first, second = daemon.heard("sandbox_carrier_started", 2)
+        assert (first["url"], first["pid"] != second["pid"]) == (second["url"], True)
+    assert texted(provider) == set()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nobody_outlives_a_parent_that_is_killed(host: Host, platform: Platform, workers: int) -> None:
+    """After kill -9 of the process that started it the carrier ends with the last worker, by itself."""
+    with host.says(ON).runs(workers) as daemon:
+        pid = carrier_of(daemon)
+        os.kill(daemon.process.pid, signal.SIGKILL)
+        daemon.gone()
+    assert is_gone(pid)
+
+
+def test_a_config_without_any_provider_runs_in_the_sandbox(tmp_path: Path, store_url: str, platform: Platform) -> None:
+    """Two lines are enough to try smsd: no route, no provider, no account."""
+    path = tmp_path / "smsd.toml"
+    address = '[http]\nlisten = "127.0.0.1:0"\n[webhooks]\nlisten = "127.0.0.1:0"\n'
+    path.write_text(f'[store]\nurl = "{store_url}"\n{address}[sandbox]\nenabled = true\n')
+    with Daemon(path).ready():
+        platform.enqueue("m1", to=OURS)
+        assert who(platform.wait("delivered", id="m1")) == {"m1": "sandbox"}
