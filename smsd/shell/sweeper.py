@@ -14,7 +14,7 @@ from functools import partial
 from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
-from smsd.config import ConfigErrors
+from smsd.config import SANDBOX, ConfigErrors
 from smsd.shell.live import Live, catch_up
 from smsd.shell.presence import Presence
 from smsd.store.shard import ClockDiffers, Shard, Swept
@@ -69,7 +69,7 @@ class Sweeper:
             settle_us = {name: round(p.settle_s * 1e6) for name, p in config.providers.items()}
             again, swept = await shard.sweep(
                 settle_us,
-                dead_routes=list(self._dead_routes()),
+                dead_routes=[*self._dead_routes(), *(() if config.sandbox.enabled else (SANDBOX,))],
                 events_max=config.retention.events_max,
                 events_us=config.retention.events_us,
             )

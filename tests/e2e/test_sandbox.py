@@ -119,7 +119,7 @@ def test_numbers_outside_allow_to_reach_the_carrier_only(
 def metrics(daemon: Daemon) -> str:
     from urllib.request import urlopen
 
-    with urlopen(f"http://{daemon.heard('ready')[0]['http']}/metrics") as page:  # noqa: S310 - our own listener
+    with urlopen(f"http://{daemon.heard('ready')[0]['http']}/metrics") as page:
         return page.read().decode()
 
 

@@ -1,7 +1,22 @@
 """What attempts came to."""
 
-from smsd.core.outcome import Found
-from tests.support.twin import SECOND, accepted, back, fail, limits, resend, retry, send, shard, states, take, unknown
+from smsd.core.outcome import Found, Moved
+from smsd.core.twin.values import Offer
+from tests.support.twin import (
+    SECOND,
+    accepted,
+    back,
+    fail,
+    head,
+    limits,
+    resend,
+    retry,
+    send,
+    shard,
+    states,
+    take,
+    unknown,
+)
 
 
 def test_a_give_back_is_as_if_nothing_had_been_leased() -> None:
@@ -14,6 +29,20 @@ def test_a_give_back_is_as_if_nothing_had_been_leased() -> None:
     [again] = take(twin)
     assert again.attempt == 1
     assert twin.settle([back(leased)]) == ["late"]
+
+
+def test_what_is_moved_waits_on_the_other_route() -> None:
+    """No attempt is counted, counted limits are refunded, and its event says why."""
+    twin = shard(tenants={"acme": limits("1/h")})
+    send(twin, "acme", "a", campaign="spring")
+    [leased] = take(twin)
+    told = ("detail", "moved")
+    assert twin.settle([Moved(*head(leased), "moved", 1, "main", "other", told)]) == ["queued"]
+    assert twin.events[-1]["detail"] == "moved"
+    assert take(twin) == []
+    (again,) = twin.lease("other", [Offer("spare", 1, 9)], n=1, request="r", process="p", span_us=SECOND).messages
+    assert (again.attempt, again.provider, again.tries) == (1, "spare", 0)
+    assert twin.record("acme/a").lane == "acme|reminder|other|Salon|spring|"  # pyright: ignore
 
 
 def test_only_the_fence_tells_whose_attempt_is_unknown() -> None:
