@@ -128,9 +128,7 @@ class Transport:
             now = monotonic()
             if gate.closed or (start_by is not None and now > start_by):
                 return NotStarted(_TOO_LATE, unreachable=False)
-            if to is not None and self._barred(
-                provider, to
-            ):  # the sandbox was switched on while it waited for its connection
+            if to is not None and self._barred(provider, to):  # by a swap while it waited for its turn
                 return _BARRED
             answer = wire.exchange(octets)  # from here on the request counts as one of which bytes may have left
             timer = asyncio.get_running_loop().call_later(timeout_s, wire.expire, timeout_s)

@@ -140,7 +140,18 @@ route = "us"
             '[classes.otp]\nbackoff = ["10m", "2s"]',
             "2: classes.otp.backoff: the first wait is longer than the largest: swap them",
         ),
-        ("[sandbox]\nenabled = true", "2: sandbox.enabled: the sandbox is not built yet: write false"),
+        (
+            '[routes.sandbox]\nproviders = [{ use = "main" }]',
+            '1: routes.sandbox: the name "sandbox" is kept for what [sandbox] brings with it: give it another one',
+        ),
+        (
+            '[providers.sandbox]\ntype = "tests.config.dummy:Dummy"\nbase_url = "x"',
+            '1: providers.sandbox: the name "sandbox" is kept for what [sandbox] brings with it: give it another one',
+        ),
+        (
+            '[sandbox]\nenabled = true\n[tenants.x]\nroute = "sandbox"',
+            '4: tenants.x.route: there is no route "sandbox": there are default, us',
+        ),
     ],
 )
 def test_each_untruth_is_one_mistake_at_its_line(told: Told, text: str, mistake: str):

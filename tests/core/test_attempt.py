@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smsd.core import outcome
-from smsd.core.attempt import Circumstances, Policy, back, clean, decide, idempotency_key
+from smsd.core.attempt import Circumstances, Policy, back, clean, decide, idempotency_key, moved
 from smsd.message import Leased, Message
 from smsd.provider import (
     Accepted,
@@ -48,6 +48,13 @@ def fields(extra: outcome.Extra) -> dict[str, str]:
 def test_what_was_accepted_is_settled_with_the_providers_id() -> None:
     """An Accepted carries its id, under the lease that was held."""
     assert decided(Accepted("SM1")) == outcome.Accepted(*HEAD, "accepted", 1, "main", "SM1")
+
+
+def test_what_is_moved_says_whither_and_why() -> None:
+    """Not a byte left: the outcome names the route that serves it from now on, and its event the provider."""
+    result = moved(leased(), "other", "kept\nfrom it")
+    assert (result.kind, result.route) == ("moved", "other")
+    assert fields(result.extra) == {"provider": "main", "detail": "kept from it"}
 
 
 def test_a_throttle_is_no_attempt_and_obeys_the_provider() -> None:

@@ -160,6 +160,34 @@ async def test_a_config_that_cannot_be_used_here_changes_nothing(redis: Redis, t
     assert (live.revision, live.trouble) == (2, "")
 
 
+async def test_a_sandbox_bars_also_where_the_rest_of_its_config_cannot_be_used(redis: Redis, tmp_path: Path) -> None:
+    """A host that keeps what it had, for a secret is missing, texts nobody whom the store's newest config forbids."""
+    live = made(redis, config(tmp_path, env={}))
+    await lives.agree(live)
+    assert not live.barred("main", "+447400123456")
+    there = {"SID": "AC" + "0" * 32, "TOKEN": "secret"}
+    named = '[providers.spare]\ntype = "twilio"\naccount_sid = "env:SID"\nauth_token = "env:TOKEN"\n'
+    sandbox = '[sandbox]\nenabled = true\nallow_to = ["+35386"]\n'
+    await revision.publish(config(tmp_path, env=there, extra=named + sandbox), live.shards)
+    with pytest.raises(ConfigErrors, match="SID"):
+        await lives.catch_up(live)
+    assert live.barred("main", "+447400123456")
+    assert not live.barred("main", "+353861234567")
+    await revision.publish(config(tmp_path, limit="7/s"), live.shards)
+    assert await lives.catch_up(live) == "followed"
+    assert not live.barred("main", "+447400123456")
+
+
+async def test_the_carrier_is_barred_from_nothing_and_called_back_over_loopback(redis: Redis, tmp_path: Path) -> None:
+    """What the sandbox keeps goes there; its receipts do not take the way by public_url."""
+    live = made(redis, config(tmp_path, public_url="https://sms.example.com", extra="[sandbox]\nenabled = true\n"))
+    live.loopback = "http://127.0.0.1:8776"
+    assert live.barred("main", "+353861234567")
+    assert not live.barred("sandbox", "+353861234567")
+    assert live.callback_url("sandbox", "1.a/b") == "http://127.0.0.1:8776/webhooks/sandbox/status?ref=1.a%2Fb"
+    assert live.callback_url("main", "1.a/b").startswith("https://sms.example.com/")
+
+
 async def test_a_store_that_lost_its_config_gets_it_again(redis: Redis, tmp_path: Path) -> None:
     """An emptied store is served with the config that the process has."""
     live = made(redis, config(tmp_path))

@@ -38,6 +38,7 @@ CONTRACT = {
     "smsd_store_memory_bytes": set[str](),
     "smsd_config_info": {"revision"},
     "smsd_build_info": {"version", "python"},
+    "smsd_sandbox_enabled": set[str](),
 }
 """contract.md §8: names and labels that dashboards are built on."""
 
@@ -136,6 +137,14 @@ def test_the_build_and_the_config_are_told() -> None:
     samples = read(metrics.render())
     assert value(samples, "smsd_config_info", revision="12") == 1
     assert [dict(labels)["version"] for name, labels in samples if name == "smsd_build_info"] == [release()]
+
+
+def test_the_sandbox_is_told() -> None:
+    """1 while it is on."""
+    metrics = Metrics()
+    assert value(read(metrics.render()), "smsd_sandbox_enabled") == 0
+    metrics.sandbox = True
+    assert value(read(metrics.render()), "smsd_sandbox_enabled") == 1
 
 
 def test_each_metric_says_what_it_means() -> None:

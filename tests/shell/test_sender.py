@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from smsd.config import load
+from smsd.config import SandboxConfig, load
 from smsd.provider import Accepted, Answer, Deferred, Refused, Throttled, Unusable
 from smsd.shell import live as lives
 from smsd.shell import log as logs
@@ -557,6 +557,35 @@ async def test_a_skewed_clock_stops_leasing_and_says_so(post: Post) -> None:
     [line] = await post.lines.until("lease_failed", route="default")
     assert "CLOCK" in line["error"]
     assert await post.leases() == 0
+
+
+# ---- The sandbox ---------------------------------------------------------------------------------------------------
+
+
+async def test_what_the_sandbox_keeps_is_moved_to_its_route(post: Post, gateway: Gateway) -> None:
+    """It goes to no provider, no attempt is counted, and the event, the log and the metric say so."""
+    await post.open()
+    post.live.sandbox = SandboxConfig(enabled=True, allow_to=("+35387",))
+    await post.put_in("kept")
+    await post.put_in("ours", to="+353871234567")
+    (line,) = await post.settled(state="queued")
+    assert line["message"] == "acme/kept"
+    await post.settled(state="submitted")
+    assert [r.to for r in gateway.received] == ["+353871234567"]
+    told = await post.last("acme/kept")
+    assert (told["state"], told["provider"]) == ("queued", "main")
+    assert told["detail"].startswith("the sandbox is on")
+    record = await post.shard.record("acme/kept")
+    assert record is not None
+    assert (record.route, record.attempt) == ("sandbox", 0)
+    assert post.counted("smsd_attempts_total", outcome="sandboxed", provider="main") == 1
+
+
+async def test_nobody_stands_in_for_the_sandbox(post: Post) -> None:
+    """A message that was moved there keeps its first route's name; its providers are none of its any more."""
+    await post.open(routes=BOTH, providers=post.gateway.provider("main") + post.gateway.provider("spare"))
+    assert post.sender.providers.others("default", "sandbox") == ()
+    assert post.sender.providers.others("default", "main") == ("spare",)
 
 
 # ---- The end ---------------------------------------------------------------------------------------------------------

@@ -259,6 +259,33 @@ async def test_the_start_by_is_looked_at_last(
     assert server.connections == 1  # the connection was not to blame
 
 
+@pytest.mark.parametrize("looks", [1, 2])
+async def test_what_is_barred_leaves_nothing(transport: Transport, server: Server, looks: int) -> None:
+    """Before a connection is opened, and again as the last act before the write, on one that exists by then."""
+    asked: list[tuple[str, str]] = []
+
+    def barred(provider: str, to: str) -> bool:
+        asked.append((provider, to))
+        return len(asked) == looks
+
+    careful = Transport(barred)
+    await careful.start()
+    sent = await careful.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
+    await careful.close()
+    assert isinstance(sent, NotStarted)
+    assert (sent.barred, sent.unreachable) == (True, False)
+    assert asked == [("main", TO)] * looks
+    assert (server.connections, server.requests) == (looks - 1, [])
+
+
+async def test_a_look_up_is_never_barred(server: Server) -> None:
+    """It changes nothing at the provider, and texts nobody."""
+    careful = Transport(lambda _provider, _to: True)
+    await careful.start()
+    assert isinstance(await careful.fetch("main", HttpRequest("GET", server.url), timeout_s=SOON_S), Answered)
+    await careful.close()
+
+
 async def test_no_answer_in_time_is_lost(transport: Transport, server: Server) -> None:
     """After the first byte a timeout says nothing about whether the message was taken."""
 

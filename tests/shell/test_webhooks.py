@@ -15,6 +15,7 @@ import pytest
 from twilio.request_validator import RequestValidator
 from yarl import URL
 
+from smsd.config.sandbox import TOKEN as TOKEN_NAME
 from smsd.control.revision import publish
 from smsd.core.outcome import Accepted
 from smsd.message import Message, Send
@@ -143,9 +144,9 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
     """Serves callbacks over the store of a url: `await make(url, shards=1)`."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def one(url: str, shards: int = 1) -> Edge:
-            env = {**os.environ, "GATEWAY_TOKEN": TOKEN}
-            config = configs.config(tmp_path, env=env, extra=MORE, public_url=PUBLIC, limit="100000/s")
+        async def one(url: str, shards: int = 1, extra: str = "", env: Mapping[str, str] | None = None) -> Edge:
+            env = {**os.environ, "GATEWAY_TOKEN": TOKEN, **(env or {})}
+            config = configs.config(tmp_path, env=env, extra=MORE + extra, public_url=PUBLIC, limit="100000/s")
             store = connect(url)
             stack.push_async_callback(store.aclose)
             live = Live(config, [Shard(store.client, n) for n in range(shards)])
@@ -414,6 +415,33 @@ async def test_one_receipt_that_the_store_cannot_take_holds_up_no_other(edge: Ed
     answers = await asyncio.gather(*(edge.receipt(sid(one.rpartition("/")[2]), "delivered", one) for one in references))
     assert sorted(answer.status for answer in answers) == [204, 204, 503]
     assert [await edge.state("acme/m1"), await edge.state("acme/m3")] == ["delivered", "delivered"]
+
+
+async def test_the_sandbox_s_carrier_is_known_by_its_token_and_its_way(make: Make, store_url: str) -> None:
+    """Its receipts are signed for the way over loopback with this host's token; what the public way signs, or the
+    token that is in the code, is forged.
+    """
+    edge = await make(store_url, extra="[sandbox]\nenabled = true\n", env={TOKEN_NAME: "host's own"})
+    edge.live.loopback = edge.url
+    (reference,) = await edge.submitted("m1", provider="sandbox")
+    path = f"/webhooks/sandbox/status?ref={quote(reference, safe='')}"
+    form = {"AccountSid": ACCOUNT_SID, "MessageSid": sid("m1"), "MessageStatus": "delivered"}
+    for token, url, status in (
+        (AUTH_TOKEN, edge.url, 403), ("host's own", PUBLIC, 403), ("host's own", edge.url, 204),
+    ):  # fmt: skip
+        assert await edge.state("acme/m1") == "submitted"
+        proof = RequestValidator(token).compute_signature(url + path, form)
+        answer = await edge.call(
+            path, urlencode(form).encode(), X_Twilio_Signature=proof,
+            Content_Type="application/x-www-form-urlencoded",
+        )  # fmt: skip
+        assert answer.status == status
+    assert await edge.state("acme/m1") == "delivered"
+
+
+async def test_without_the_sandbox_there_is_no_such_provider(edge: Edge) -> None:
+    """While it is off its path is unknown, so that nobody outside can tell of receipts by it."""
+    assert (await edge.call("/webhooks/sandbox/status?ref=1.acme%2Fm1", b"a=1")).status == 404
 
 
 # ---- Texts that people send ------------------------------------------------------------------------------------------
