@@ -61,7 +61,9 @@ def tenant_settings(config: Config, tenant: str, table: object, *, strict: bool 
         reader.value(TenantId, tenant, path)
     read = reader.struct(TenantConfig, table, path) or TenantConfig()
     if strict:
-        Checker(config, lambda section: list(getattr(config, section)), reader.note).tenant(read, path)
+        Checker(config, lambda section: getattr(config, section).keys() - {sandbox.SANDBOX}, reader.note).tenant(
+            read, path
+        )  # the sandbox's route is nobody's choice
         if reader.mistakes:
             raise ConfigErrors(Mistake("", 0, dotted(at), said) for at, said in reader.mistakes)
     return read

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from smsd.config import SANDBOX, Config, SandboxConfig, follow, load, shared, told_by
+from smsd.config import SANDBOX, Config, ConfigErrors, SandboxConfig, follow, load, shared, tenant_settings, told_by
 from smsd.config.sandbox import TOKEN, URL
 
 ON = '[sandbox]\nenabled = true\nallow_to = ["+35386", "+4474001"]\n'
@@ -88,3 +88,9 @@ def test_what_is_published_tells_of_the_sandbox_to_whoever_cannot_use_it(tmp_pat
     assert told_by(shared(config)) == config.sandbox
     for source in (shared(made(tmp_path, REAL)), b"", b"{", b'{"sandbox": 3}'):
         assert told_by(source) == SandboxConfig()
+
+
+def test_no_tenant_chooses_the_sandbox_s_route(tmp_path: Path) -> None:
+    """Settings by command or API are judged as those of a file."""
+    with pytest.raises(ConfigErrors, match='there is no route "sandbox"'):
+        tenant_settings(made(tmp_path, REAL + ON), "acme", {"route": "sandbox"})

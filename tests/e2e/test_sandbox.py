@@ -3,14 +3,20 @@
 Whatever reaches that one is read from its ledger: only numbers of allow_to may be in it while the sandbox is on.
 """
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
+import msgspec
 import pytest
+from redis.asyncio import Redis
 
+from smsd.store import holds
+from smsd.store.shard import Shard
 from smsd.testing.carrier import CarrierProcess, start
 from tests.support.config import write
 from tests.support.running import Daemon, Platform, smsd
@@ -75,6 +81,16 @@ def texted(provider: CarrierProcess) -> set[str]:
     return {line.to for line in provider.ledger()}
 
 
+def hold(store_url: str, verb: Callable[[Shard, str], Coroutine[Any, Any, bool]]) -> None:
+    """Pauses or resumes the sandbox's provider."""
+
+    async def do() -> None:
+        async with Redis.from_url(store_url) as client:
+            assert await verb(Shard(client), "p:sandbox")
+
+    asyncio.run(do())
+
+
 def carrier_of(daemon: Daemon) -> int:
     """The pid of the daemon's own carrier."""
     return daemon.heard("sandbox_carrier_started")[-1]["pid"]
@@ -107,7 +123,7 @@ def test_numbers_outside_allow_to_reach_the_carrier_only(
         status: Any = smsd("status", "--json", "--config", str(host.path)).json()
         assert status["sandbox"] is True
         assert "sandbox" in smsd("status", "--config", str(host.path)).out
-        page = metrics(daemon)
+        page = got(daemon.heard("ready")[0]["http"], "/metrics").decode()
         assert "smsd_sandbox_enabled 1.0" in page
         assert 'smsd_attempts_total{outcome="accepted",provider="sandbox"} 20.0' in page
         pid = carrier_of(daemon)
@@ -116,11 +132,10 @@ def test_numbers_outside_allow_to_reach_the_carrier_only(
     assert is_gone(pid)
 
 
-def metrics(daemon: Daemon) -> str:
-    from urllib.request import urlopen
-
-    with urlopen(f"http://{daemon.heard('ready')[0]['http']}/metrics") as page:
-        return page.read().decode()
+def got(where: str, path: str, body: bytes | None = None) -> bytes:
+    """What a listener has to tell."""
+    with urlopen(f"http://{where.removeprefix('http://')}{path}", body) as page:
+        return page.read()
 
 
 def test_what_waits_when_it_is_switched_on_goes_to_the_carrier(
@@ -129,14 +144,14 @@ def test_what_waits_when_it_is_switched_on_goes_to_the_carrier(
     """A reload keeps from the provider what was queued on its route; the event says why, and it is delivered."""
     provider.faults(throttle=1.0)
     try:
-        with host.runs() as daemon:
+        with host.runs(2) as daemon:
             platform.enqueue("ours", to=OURS)
             platform.enqueue("else", to=ELSE)
             platform.wait("queued", id="ours", times=2)
             platform.wait("queued", id="else", times=2)  # throttled, and due again
             before = len(provider.ledger())
             host.reloads(ON)
-            daemon.heard("sandbox_on")
+            daemon.heard("sandbox_on", 2)
             provider.faults(throttle=0)
             delivered = who(platform.wait("delivered", times=2))
             assert delivered == {"ours": "main", "else": "sandbox"}
@@ -149,19 +164,18 @@ def test_what_waits_when_it_is_switched_on_goes_to_the_carrier(
 
 
 def test_what_the_sandbox_took_texts_nobody_when_it_is_switched_off(
-    host: Host, provider: CarrierProcess, platform: Platform
+    host: Host, store_url: str, provider: CarrierProcess, platform: Platform
 ) -> None:
     """It stays on the sandbox's route, while new messages are texted for real; switched on again, it goes on."""
     with host.says(ON).runs() as daemon:
         platform.enqueue("later", to=ELSE, not_before="2099-01-01T00:00:00Z")
         platform.wait("queued", id="later")
-        assert smsd("pause", "provider", "sandbox").code in (0, 2)
-        platform.client.hset("smsd:{0}:pause", "p:sandbox", "0 held by the test")
+        hold(store_url, holds.pause)
         platform.enqueue("held", to=ELSE)
         platform.wait("queued", id="held")
         host.reloads(OFF)
         daemon.heard("sandbox_off")
-        platform.client.hdel("smsd:{0}:pause", "p:sandbox")
+        hold(store_url, holds.resume)
         platform.enqueue("real", to=ELSE)
         assert who(platform.wait("delivered", id="real")) == {"real": "main"}
         assert [line.reference for line in provider.ledger()] == ["1.acme/real"]
@@ -224,3 +238,19 @@ def test_a_config_without_any_provider_runs_in_the_sandbox(tmp_path: Path, store
     with Daemon(path).ready():
         platform.enqueue("m1", to=OURS)
         assert who(platform.wait("delivered", id="m1")) == {"m1": "sandbox"}
+
+
+def test_the_carrier_is_twilio_s_to_look_at_and_to_fail(host: Host, platform: Platform) -> None:
+    """As docs/SANDBOX.md says: its ledger tells what was texted, magic numbers and faults work."""
+    with host.says(ON).runs() as daemon:
+        url = daemon.heard("sandbox_carrier_started")[0]["url"]
+        platform.enqueue("read", to=ELSE, body="See you at ten")
+        platform.enqueue("magic", to="+15005550001")
+        platform.wait("delivered", id="read")
+        (failed,) = platform.wait("failed", id="magic")
+        assert (failed["provider"], failed["reason"]) == ("sandbox", "bad_number")
+        ledger = msgspec.json.decode(got(url, "/_carrier/ledger"))["records"]
+        assert {line["to"]: line["body"] for line in ledger}[ELSE] == "See you at ten"
+        got(url, "/_carrier/faults", b'{"undelivered": 1.0, "undelivered_codes": [30005]}')
+        platform.enqueue("lost", to=ELSE)
+        assert platform.wait("undelivered", id="lost")[0]["reason"] == "bad_number"

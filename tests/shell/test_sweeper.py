@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 from redis.asyncio import Redis
@@ -100,6 +101,19 @@ async def test_a_dead_route_is_the_reason(redis: Redis, tmp_path: Path) -> None:
     await live.shards[0].admit([sent("m", LONG_AGO_US + 1)], "reminder", from_inbox=False)
     live.shards[0].now_us = LONG_AGO_US + 2
     await Sweeper(live, logs.setup(file=file), dead_routes=lambda: ["default"]).sweep(live.shards[0])
+    assert (await ends(redis, 1))[0][b"reason"] == b"provider_down"
+
+
+async def test_what_is_left_on_the_sandbox_s_route_waits_for_nobody(redis: Redis, tmp_path: Path) -> None:
+    """Once the sandbox is off nobody serves it, and that is why it expires."""
+    live, sweeper, _ = made(redis, config(tmp_path))
+    await agree(live)
+    live.shards[0].now_us = LONG_AGO_US
+    left = sent("m", LONG_AGO_US + 1)
+    message = msgspec.structs.replace(left.message, route="sandbox")
+    await live.shards[0].admit([msgspec.structs.replace(left, message=message)], "reminder", from_inbox=False)
+    live.shards[0].now_us = LONG_AGO_US + 2
+    await sweeper.sweep(live.shards[0])
     assert (await ends(redis, 1))[0][b"reason"] == b"provider_down"
 
 
