@@ -98,12 +98,12 @@ OUTWARD = {"aiohttp", "http.client", "httpx", "requests", "urllib3", "urllib.req
 
 
 def test_only_the_transport_can_send() -> None:
-    """No other part of the daemon has a client of HTTP, and in the transport one line alone writes a request: behind
+    """No other part of a worker has a client of HTTP, and in the transport one line alone writes a request: behind
     the guard.
     """
     root = Path(smsd.__file__).parent
     clients: set[str] = set()
-    for path in [p for part in ("core", "control", "store", "shell") for p in (root / part).rglob("*.py")]:
+    for path in [p for part in ("core", "store", "shell") for p in (root / part).rglob("*.py")]:
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
