@@ -165,6 +165,7 @@ def _take(live: Live, there: Published) -> None:
         live.trouble = f"revision {there.revision} cannot be used here: {error}"
         if (sandbox := told_by(there.source)).enabled:
             live.sandbox = sandbox  # whatever else this host makes of it, no text leaves that it forbids
+            live.trouble += "; its sandbox holds here all the same"
         raise
     live.swap(config, there.revision)
 

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from structlog.typing import FilteringBoundLogger
 
 from smsd.config.sandbox import TOKEN, URL
-from smsd.shell.listening import Address, bind, bound_at
+from smsd.shell.listening import Address, PortTaken, bind, bound_at
 from smsd.shell.live import Live
+from smsd.shell.startup import EXIT_MISTAKE, Refused
 
 BACKLOG = 1024  # connections that wait while the carrier starts, or starts again
 KEEP = 20_000  # messages that the carrier remembers, for look-ups and for whoever wants to read them
@@ -30,11 +31,14 @@ OFF = "every number is texted for real; what waits on the sandbox's route stays 
 
 class Place:
     """Where the carrier will be, known before anybody needs it: a port of loopback, the token of its account, and its
-    lifeline, a pipe that closes when the last process that holds `lifeline` ends.
+    lifeline, a pipe that closes when the last process that holds `lifeline` ends. Raises Refused.
     """
 
     def __init__(self, down: contextlib.ExitStack) -> None:
-        self.socket = bind(Address("127.0.0.1", 0), "sandbox", shared=False)
+        try:
+            self.socket = bind(Address("127.0.0.1", 0), "sandbox", shared=False)
+        except PortTaken as error:
+            raise Refused(EXIT_MISTAKE, [str(error)]) from None
         down.callback(self.socket.close)
         self.lives, self.lifeline = os.pipe()
         down.callback(os.close, self.lives)

@@ -25,7 +25,7 @@ from tests.support.gateway import Gateway, Lines
 from tests.support.sandboxed import Story
 
 STEPS = int(os.environ.get("STEPS", "60"))
-SEEDS = int(os.environ.get("SEEDS", "5"))
+STORIES = int(os.environ.get("STORIES", "5"))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ async def told(story: Story) -> AsyncIterator[Story]:
 # ---- Nothing else can leave ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", range(STORIES))
 async def test_nothing_reaches_a_provider_that_the_sandbox_bars(
     redis: Redis, gateway: Gateway, carrier: CarrierProcess, tmp_path: Path, seed: int
 ) -> None:
