@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from smsd.config import Config
+from smsd.config import SANDBOX, Config, told_by
 from smsd.config.settings import CLASSES
 from smsd.store import keys
 from smsd.store.shard import Shard
@@ -50,6 +50,13 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.kind} {self.name}: {'at least ' if self.at_least else ''}{told}; {self._mend()}"
 
     def _mend(self) -> str:
+        if self.name == SANDBOX and self.holds:
+            return (
+                "keep [sandbox] on until these are through, or cancel them: they were taken to be texted to nobody, "
+                "and no route but the sandbox's will ever serve them"
+            )
+        if self.name == SANDBOX:
+            return "once [sandbox] is off their receipts are refused, and they end as unconfirmed"
         match self.kind, self.holds:
             case "class", _:
                 return f"smsd cancel class {self.name} ends them, or keep [classes.{self.name}] until it is empty"
@@ -100,6 +107,9 @@ def dropped(source: bytes, config: Config) -> dict[Kind, set[str]]:
     there: dict[Kind, set[str]] = {kind: set(table.get(section, ())) for kind, section in SECTIONS.items()}
     if "classes" not in table:
         there["class"] = set(CLASSES)
+    if told_by(source).enabled:  # these two are in no section
+        there["route"].add(SANDBOX)
+        there["provider"].add(SANDBOX)
     return {kind: names - set(getattr(config, SECTIONS[kind])) for kind, names in there.items()}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from redis.exceptions import ResponseError
 
-from smsd.config import Config, ConfigErrors
+from smsd.config import Config, ConfigErrors, told_by
 from smsd.control.look import Look
 from smsd.control.processes import Process, processes
 from smsd.control.revision import content_hash, in_force, published
@@ -72,7 +72,7 @@ async def standing(config: Config, shards: Sequence[Shard]) -> Standing:
     return Standing(
         revision=there.revision,
         config_is_file=there.hash == content_hash(config),
-        sandbox=force.sandbox.enabled,
+        sandbox=told_by(there.source).enabled,
         backlog=_sum(look.counts["smsd_backlog_messages"] for look in looks),
         oldest_s={
             class_: max((look.ages.get(class_, 0.0) for look in looks), default=0.0)

@@ -140,3 +140,22 @@ async def test_publish_refuses_until_it_is_empty_or_forced(redis: Redis, tmp_pat
     await revision.publish(was, [shard])
     await world.cancel("acme", "a")
     assert await revision.publish(now, [shard]) == 4
+
+
+async def test_the_sandbox_is_held_by_what_it_would_leave_behind(world: World, tmp_path: Path) -> None:
+    """No section names its route, yet what waits there, also for its time, would be served by nobody."""
+    on = "[sandbox]\nenabled = true\n"
+    await world.put()
+    assert await counted(tmp_path, world, on) == []
+    await world.send("acme", "now", route="sandbox")
+    await world.send("acme", "later", route="sandbox", not_before=world.now + HOUR)
+    assert await counted(tmp_path, world, on, then=on) == []
+    (route,) = await counted(tmp_path, world, on)
+    assert (route.kind, route.name, route.queued, route.holds) == ("route", "sandbox", 2, True)
+    assert "keep [sandbox] on until these are through" in str(route)
+    (leased,) = await world.take(1, route="sandbox", offers={"sandbox": (1, 9)})
+    await world.accept(leased)
+    await world.cancel("acme", "later")
+    (provider,) = await counted(tmp_path, world, on)
+    assert (provider.kind, provider.awaiting, provider.holds) == ("provider", 1, False)
+    assert "receipts are refused" in str(provider)

@@ -58,8 +58,8 @@ class Host:
         self.path.write_text(self.base + sandbox)
         return self
 
-    def reloads(self, sandbox: str) -> None:
-        assert smsd("reload", "--config", str(self.says(sandbox).path)).code == 0
+    def reloads(self, sandbox: str, *flags: str) -> None:
+        assert smsd("reload", *flags, "--config", str(self.says(sandbox).path)).code == 0
 
     def runs(self, workers: int = 1) -> Daemon:
         flags = ("--workers", str(workers)) if workers > 1 else ()
@@ -173,7 +173,10 @@ def test_what_the_sandbox_took_texts_nobody_when_it_is_switched_off(
         hold(store_url, holds.pause)
         platform.enqueue("held", to=ELSE)
         platform.wait("queued", id="held")
-        host.reloads(OFF)
+        refused = smsd("reload", "--config", str(host.says(OFF).path))
+        assert refused.code != 0
+        assert "route sandbox: 2 queued" in refused.err
+        host.reloads(OFF, "--force")
         daemon.heard("sandbox_off")
         hold(store_url, holds.resume)
         platform.enqueue("real", to=ELSE)

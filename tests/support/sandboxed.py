@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from smsd.config import Config, load
 from smsd.config.sandbox import TOKEN, URL
+from smsd.control.revision import publish
 from smsd.core.admit import judge
 from smsd.message import Send
 from smsd.provider import Accepted, Answer, Deferred, Refused, Throttled
@@ -194,8 +195,10 @@ class Story:
 
     async def put_in_force(self, *, on: bool, allowed: tuple[str, ...] = (), rule: str = "") -> None:
         host = self.rng.choice(list(self.hosts.values()))
-        await lives.reload(host.live, host.config(on=on, allowed=allowed, rule=rule))
-        await self._swapped(host)
+        config = host.config(on=on, allowed=allowed, rule=rule)
+        await publish(config, host.live.shards, force=True)  # also off while something waits there
+        if await lives.catch_up(host.live) != "kept":
+            await self._swapped(host)
 
     async def follow(self) -> None:
         for host in self.hosts.values():
