@@ -88,14 +88,19 @@ class Rules(Protocol):
         ...
 
 
-def judge(fields: RawFields, *, class_: str, shard: int, entry_id: str, now_us: int, rules: Rules) -> Entry:
-    """What an entry of the inbox stream of `class_` in `shard` comes to. Raises nothing, whatever the bytes are."""
+def judge(
+    fields: RawFields, *, class_: str, shard: int, entry_id: str, now_us: int, rules: Rules, made_id: str = ""
+) -> Entry:
+    """What an entry of `class_` in `shard` comes to. Raises nothing, whatever the bytes are.
+
+    `made_id`: of a send that names none; "" for one of an inbox stream, which gets `<class>-<entry id>`.
+    """
     given: dict[str, str] = {}
     try:
         given, fault = read(fields)
         if fault is None:
             if given.get("op") in (None, "", "send"):
-                return _send(given, class_, shard, entry_id, now_us, rules)
+                return _send(given, class_, shard, entry_id, now_us, rules, made_id)
             return _cancel(given, class_, shard, entry_id, rules)
     except Fault as raised:
         fault = raised
@@ -140,7 +145,9 @@ def _cancel(given: dict[str, str], class_: str, shard: int, entry_id: str, rules
     return Cancel(given["tenant"], _identifier(given, "id"), entry_id)
 
 
-def _send(given: dict[str, str], class_: str, shard: int, entry_id: str, now_us: int, rules: Rules) -> Send:
+def _send(
+    given: dict[str, str], class_: str, shard: int, entry_id: str, now_us: int, rules: Rules, made_id: str
+) -> Send:
     if "tenant" not in given or "to" not in given or "body" not in given:
         _require(given, "tenant", "to", "body")
     tenant, body = given["tenant"], given["body"]
@@ -148,7 +155,7 @@ def _send(given: dict[str, str], class_: str, shard: int, entry_id: str, now_us:
     settings = rules.tenant(tenant)
     if not settings.known and not rules.accept_unknown:
         raise Fault("unknown_tenant", "the tenant is not configured, and unknown tenants are rejected")
-    id_ = _identifier(given, "id") if "id" in given else f"{class_}-{entry_id}"
+    id_ = _identifier(given, "id") if "id" in given else made_id or f"{class_}-{entry_id}"
     number = _number(given, settings, rules.number_check)
     sender = given.get("from", "")
     if sender and (problem := sender_ok(sender)):

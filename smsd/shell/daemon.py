@@ -24,6 +24,7 @@ from smsd.control.dropping import Held
 from smsd.control.revision import content_hash
 from smsd.secret import SecretError
 from smsd.shell import log as logs
+from smsd.shell.api import Api
 from smsd.shell.bell import Bell
 from smsd.shell.intake import Intake
 from smsd.shell.listeners import Listeners
@@ -124,10 +125,13 @@ class Worker:
             on_pause=self.sweeper.hurry,
             log=self._log,
         )
+        self.api = Api(live, metrics, self._log, nudge=self.sender.nudge, sheds=self.intake.sheds)
         self.listeners = Listeners(
             config,
             ready=self._not_ready,
             metrics=StoreGauges(live, metrics).scrape,
+            api=self.api.handle,
+            room=self.api.room,
             webhooks=self.webhooks.handle,
             shared=self._settings.shared_ports,
         )

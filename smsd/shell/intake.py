@@ -31,6 +31,7 @@ FORGET_EVERY_S = 30.0
 MEMORY_EVERY_S = 1.0
 MEMORY_UNBOUNDED_S = 60.0  # between looks at a store without maxmemory: it may be given one
 BACKOFF_S = (0.05, 2.0)
+CONFLICT = "id: was used for a message with other content"
 FIELDS_KEPT = 500  # of a rejected entry; many more do not fit one call of a script
 
 Nudge = Callable[[str], None]
@@ -41,6 +42,10 @@ class Intake:
 
     def __init__(self, live: Live, blocking: Redis, metrics: Metrics, nudge: Nudge, log: FilteringBoundLogger) -> None:
         self._readers = [Reader(shard, live, blocking, metrics, nudge, log) for shard in live.shards]
+
+    def sheds(self, shard: int) -> frozenset[str]:
+        """The classes of which a shard takes nothing now, for its memory is short."""
+        return self._readers[shard].shed
 
     async def run(self) -> None:
         """Until `stop`; a store that is away is waited for."""
@@ -65,7 +70,7 @@ class Reader:
         self._stopping = False
         self._stopped = asyncio.Event()
         self._claim_at = self._forget_at = self._memory_at = 0.0
-        self._shed: frozenset[str] = frozenset()
+        self.shed: frozenset[str] = frozenset()  # classes whose inboxes are left unread
         self._opened: list[str] = []
 
     def stop(self) -> None:
@@ -136,7 +141,7 @@ class Reader:
         try:
             while not self._stopping:
                 await self._keep_up()
-                classes = [class_ for class_ in self._classes() if class_ not in self._shed]
+                classes = [class_ for class_ in self._classes() if class_ not in self.shed]
                 got: Mapping[str, list[Read]] = {}
                 if classes:
                     got = await self._inbox.read(classes)
@@ -172,9 +177,9 @@ class Reader:
         memory = await self._shard.client.info("memory")  # pyright: ignore[reportUnknownMemberType]
         used, most = int(memory["used_memory"]), int(memory.get("maxmemory", 0))
         shed = too_much(used, most, self._live.config.dispatch.memory_mark, self._classes()[::-1])
-        if shed != self._shed:
+        if shed != self.shed:
             self._log.warning("intake_sheds", classes=sorted(shed), used=used, maxmemory=most)
-            self._shed = shed
+            self.shed = shed
         return MEMORY_EVERY_S if most else MEMORY_UNBOUNDED_S
 
     async def _claim(self, class_: str) -> None:
@@ -211,7 +216,7 @@ class Reader:
             answers = await self._put(list(clashes.values()), class_, {})
             for (i, rejection), word in zip(clashes.items(), answers, strict=True):
                 entries[i], words[i] = rejection, word
-        self._count(class_, entries, words)
+        count(self._metrics, class_, entries, words)
         if unknown := sum(unknown_fields(fields) for _, fields in reads):
             self._metrics.unknown_fields(class_, unknown)
         for route in {
@@ -231,16 +236,18 @@ class Reader:
             self._log.error("rejection_bare", error=str(error), **{"class": class_})
             return await self._shard.admit([_bare(entry) for entry in entries], class_)
 
-    def _count(self, class_: str, entries: Sequence[Entry], words: Sequence[str]) -> None:
-        outcomes, reasons = Counter[str](), Counter[str]()
-        for entry, word in zip(entries, words, strict=True):
-            outcomes[f"cancel_{word}" if isinstance(entry, Cancel) else word] += 1
-            if isinstance(entry, Rejection) and word == "rejected":
-                reasons[entry.reason] += 1
-        for outcome, n in outcomes.items():
-            self._metrics.intake(class_, outcome, n)
-        for reason, n in reasons.items():
-            self._metrics.rejected(class_, reason, n)
+
+def count(metrics: Metrics, class_: str, entries: Sequence[Entry], words: Sequence[str]) -> None:
+    """Counts what became of entries, whichever way they came."""
+    outcomes, reasons = Counter[str](), Counter[str]()
+    for entry, word in zip(entries, words, strict=True):
+        outcomes[f"cancel_{word}" if isinstance(entry, Cancel) else word] += 1
+        if isinstance(entry, Rejection) and word == "rejected":
+            reasons[entry.reason] += 1
+    for outcome, n in outcomes.items():
+        metrics.intake(class_, outcome, n)
+    for reason, n in reasons.items():
+        metrics.rejected(class_, reason, n)
 
 
 def too_much(used: int, most: int, mark: float, lightest_first: Sequence[str]) -> frozenset[str]:
@@ -270,5 +277,4 @@ def _bare(entry: Entry) -> Entry:
 
 def _conflict(entry: Send, read: Read) -> Entry:
     message = entry.message
-    detail = "id: was used for a message with other content"
-    return _kept(Rejection("id_conflict", detail, entry.entry_id, message.tenant, message.id, read[1]))
+    return _kept(Rejection("id_conflict", CONFLICT, entry.entry_id, message.tenant, message.id, read[1]))

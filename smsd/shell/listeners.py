@@ -1,4 +1,5 @@
-"""The two listeners of a process: [http] for health and metrics, [webhooks] for what providers call; maybe one address.
+"""The two listeners of a process: [http] for the API, health and metrics, [webhooks] for what providers call; maybe one
+address.
 
 Never judges a callback and never counts a message: it hands each request to who knows.
 """
@@ -7,11 +8,10 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
-import msgspec
-
 from smsd.config import Config
+from smsd.shell.api_problems import problem
 from smsd.shell.listening import Address, PortTaken, address, bind, bound_at
-from smsd.shell.server import Answer, Handler, Reply, Request, Response, Server
+from smsd.shell.server import Answer, Handler, Reply, Request, Response, Room, Server
 
 Page = Callable[[], Coroutine[Any, Any, Response]]
 Readiness = Callable[[], Awaitable[str]]
@@ -19,7 +19,7 @@ Readiness = Callable[[], Awaitable[str]]
 
 TEXT = "text/plain; charset=utf-8"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
-PROBLEM = "application/problem+json"
+OURS = ("/v1/", "/openapi.json", "/docs")  # the API's, where both listeners are one address
 
 
 class Listeners:
@@ -31,12 +31,15 @@ class Listeners:
         *,
         ready: Readiness,
         metrics: Callable[[], Awaitable[bytes]],
+        api: Handler,
+        room: Room,
         webhooks: Handler,
         shared: bool = False,
     ) -> None:
         self._http = address(config.http.listen)
         self._webhooks = address(config.webhooks.listen)
         self._ready, self._metrics, self._callback = ready, metrics, webhooks
+        self._api, self._room = api, room
         self._shared = shared
         self._servers: list[Server] = []
         self.http: Address | None = None
@@ -51,9 +54,9 @@ class Listeners:
         """Raises PortTaken; then nothing is bound."""
         try:
             if self._http == self._webhooks and self._http.port:
-                self.http = self.webhooks = await self._listen(self._http, "http", self._either)
+                self.http = self.webhooks = await self._listen(self._http, "http", self._either, self._room)
             else:
-                self.http = await self._listen(self._http, "http", self._own)
+                self.http = await self._listen(self._http, "http", self._own, self._room)
                 self.webhooks = await self._listen(self._webhooks, "webhooks", self._callback)
         except PortTaken:
             await self.close()
@@ -66,9 +69,9 @@ class Listeners:
         for server in servers:
             await server.close()
 
-    async def _listen(self, where: Address, section: str, handler: Handler) -> Address:
+    async def _listen(self, where: Address, section: str, handler: Handler, room: Room | None = None) -> Address:
         bound = bind(where, section, shared=self._shared)
-        server = Server(handler)
+        server = Server(handler, room)
         self._servers.append(server)
         try:
             await server.start(bound)
@@ -82,15 +85,15 @@ class Listeners:
 
     def _either(self, request: Request, reply: Reply) -> Answer:
         path = _path(request)
-        own = path in self._pages or path.startswith("/v1/")
+        own = path in self._pages or path.startswith(OURS)
         return (self._own if own else self._callback)(request, reply)
 
     def _own(self, request: Request, reply: Reply) -> Answer:
         page = self._pages.get(_path(request))
         if page is None:
-            return problem(404, "not found", "there is /livez, /readyz and /metrics")
+            return self._api(request, reply)
         if request.method not in ("GET", "HEAD"):
-            return problem(405, "method not allowed", "this page is only read", ("Allow", "GET, HEAD"))
+            return problem(405, "this page is only read", headers=(("Allow", "GET, HEAD"),))
         return page()
 
     async def _livez(self) -> Response:
@@ -110,9 +113,3 @@ def _path(request: Request) -> str:
 
 def _text(status: int, text: str) -> Response:
     return Response(status, (("Content-Type", TEXT),), f"{text}\n".encode())
-
-
-def problem(status: int, title: str, detail: str, *headers: tuple[str, str]) -> Response:
-    """An error after RFC 9457."""
-    body = msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": detail})
-    return Response(status, (("Content-Type", PROBLEM), *headers), body)

@@ -20,7 +20,7 @@ import msgspec
 
 HEAD_MAX = 16 * 1024
 BODY_MAX = 64 * 1024
-RAW_MAX = HEAD_MAX + 8 * BODY_MAX  # bytes of one request, with what frames its chunks
+FRAMED = 8  # times the bound of a body: what may come for it at most, with what frames its chunks
 PIPELINED_MAX = 16  # requests of one connection that wait for the answer to another
 READ_S = 10.0  # for a request to arrive, from its first byte on
 KEEPALIVE_S = 75.0
@@ -52,13 +52,15 @@ Reply = Callable[[Response], None]
 Answer = Response | Coroutine[Any, Any, Response] | None
 Handler = Callable[[Request, Reply], Answer]
 """Answers at once, by a coroutine, or (None) by calling the reply later, once."""
+Room = Callable[[str, str, Mapping[str, str]], int]
+"""How many bytes of a body may be read, by method, target and headers; asked where BODY_MAX is too few."""
 
 
 class Server:
     """All connections of one listening socket. How many there are only the system bounds."""
 
-    def __init__(self, handle: Handler) -> None:
-        self.handle = handle
+    def __init__(self, handle: Handler, room: Room | None = None) -> None:
+        self.handle, self.room = handle, room
         self.loop = asyncio.get_running_loop()
         self.tasks: set[asyncio.Task[Response]] = set()
         self._connections: set[Connection] = set()
@@ -127,6 +129,8 @@ class Connection(asyncio.Protocol):
         """A request's parts are gathered anew."""
         self._reading, self._headed, self._continues = reading, False, False
         self._raw = self._size = self._length = 0  # as it came; of head and trailers; of the body
+        self._most = BODY_MAX
+        self._asked = False  # for more room than that
         self._target = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -192,7 +196,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._headed = True
         headers = self._headers
-        if int(headers.get("content-length", "0")) > BODY_MAX:
+        if (length := int(headers.get("content-length", "0"))) > BODY_MAX and not self._fits(length):
             self._refuse(413)
         if "expect" in headers:
             asks = headers["expect"].lower() == "100-continue"
@@ -201,7 +205,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
         self._length += len(body)
-        if self._length > BODY_MAX:
+        if self._length > BODY_MAX and not self._fits(self._length):
             self._refuse(413)
 
     def on_message_complete(self) -> None:
@@ -214,6 +218,13 @@ class Connection(asyncio.Protocol):
         elif len(self._waiting) > PIPELINED_MAX:
             self._last = self._unread = True
             raise Unreadable
+
+    def _fits(self, size: int) -> bool:
+        """Whether a body of more than BODY_MAX may be read: few requests may have one."""
+        if not self._asked and (room := self._server.room) is not None:
+            self._asked = True
+            self._most = room(self._parser.get_method().decode(), self._target.decode(*_CODED), self._headers)
+        return size <= self._most
 
     def _grow(self, size: int) -> None:
         self._size += size
@@ -233,7 +244,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self, size: int) -> None:
         """The request that is read is not whole yet."""
         self._raw += size
-        if self._raw > (RAW_MAX if self._headed else HEAD_MAX):
+        if self._raw > (HEAD_MAX + FRAMED * self._most if self._headed else HEAD_MAX):
             self._stop(413 if self._headed else 431)
         elif self._continues and not (self._open or self._waiting):
             self._continues = False

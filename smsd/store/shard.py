@@ -114,7 +114,8 @@ def lane_of(message: Message, bound: str = "") -> str:
 class Shard:
     """One shard of the store. `now_us` 0 means the server's clock; tests set it to a virtual instant.
 
-    `strict`: a lease, which is the intent to send, is on the store's disk before it is returned.
+    `strict`: a lease, which is the intent to send, is on the store's disk before it is returned; and so is what is
+    admitted not from an inbox, for whoever handed it over is told that it is taken.
     """
 
     def __init__(self, client: Redis, number: int = 0, *, clock_step_us: int = 5_000_000, strict: bool = False) -> None:
@@ -130,10 +131,12 @@ class Shard:
         self._scripts = Scripts(client)
         self._strict = DurableScripts(client) if strict else self._scripts
 
-    async def run(self, verb: str, *args: bytes | str | int, more_keys: Sequence[str] = ()) -> Any:
+    async def run(
+        self, verb: str, *args: bytes | str | int, more_keys: Sequence[str] = (), strict: bool = False
+    ) -> Any:
         """A script of lua/, on this shard's keys and clock. For the modules of this package."""
         clock = (self.now_us, int(time.time() * 1e6), self.clock_step_us)
-        scripts = self._strict if verb == "lease" else self._scripts
+        scripts = self._strict if strict else self._scripts
         try:
             return await scripts.run(verb, [*self._keys, *more_keys], [*clock, *args])
         except ResponseError as error:
@@ -163,6 +166,7 @@ class Shard:
         originals: Mapping[str, Fields] | None = None,
     ) -> list[str]:
         """One word per entry, as lua/admit.lua says them. An entry that `conflict`s has not been acknowledged yet.
+        `class_` is the inbox's; where there is none, messages may be of any classes, and rejections are told under it.
 
         When the script fails, the entries are tried one by one, and the guilty one is rejected as `internal`, with its
         `originals` (by entry id) for the dead stream. Raises one of PASSING when the store takes no writes now.
@@ -171,7 +175,7 @@ class Shard:
         blobs: list[bytes | str] = []
         batch = [self._admission(entry, class_, blobs) for entry in entries]
         try:
-            words = await self.run("admit", _encode(batch), *blobs, more_keys=[inbox])
+            words = await self.run("admit", _encode(batch), *blobs, more_keys=[inbox], strict=not from_inbox)
         except PASSING:
             raise
         except ResponseError as error:
@@ -194,7 +198,7 @@ class Shard:
                     "send",
                     m.key,
                     entry.fingerprint,
-                    class_,
+                    m.class_,
                     m.route,
                     lane_of(m),
                     entry.deadline_us,
@@ -240,7 +244,7 @@ class Shard:
         Safe to ask again under the same `request`.
         """
         ask = [route, n, request, process, span_us, offers, seed, looks or 2 * n + 20, q, ahead_us]
-        head, *bodies = await self.run("lease", _encode(ask))
+        head, *bodies = await self.run("lease", _encode(ask), strict=True)
         again, wake_us, revision, rows, ended, refusals, taken_us = _decode_lease(head)
         self._count(ended)
         for kind, times in refusals.items():

@@ -1,6 +1,6 @@
 """The listeners over real HTTP on loopback: health, metrics, callbacks, and what is refused."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from smsd.shell.api_problems import problem
 from smsd.shell.listeners import Listeners
 from smsd.shell.listening import PortTaken, address, bind
 from smsd.shell.server import Answer, Reply, Request, Response
@@ -27,6 +28,12 @@ class Told:
     async def metrics(self) -> bytes:
         return b"smsd_build_info 1\n"
 
+    def api(self, request: Request, _: Reply) -> Answer:
+        return problem(404, f"{len(request.body)} bytes, and no such path")
+
+    def room(self, method: str, target: str, _: Mapping[str, str]) -> int:
+        return 100_000 if (method, target) == ("POST", "/v1/large") else 0
+
     def callback(self, request: Request, _: Reply) -> Answer:
         return Response(204, (("X-Path", request.target),))
 
@@ -34,7 +41,14 @@ class Told:
 @asynccontextmanager
 async def listening(folder: Path, **addresses: Any) -> AsyncIterator[tuple[Listeners, Told, aiohttp.ClientSession]]:
     told = Told()
-    made = Listeners(config(folder, **addresses), ready=told.ready, metrics=told.metrics, webhooks=told.callback)
+    made = Listeners(
+        config(folder, **addresses),
+        ready=told.ready,
+        metrics=told.metrics,
+        webhooks=told.callback,
+        api=told.api,
+        room=told.room,
+    )
     await made.start()
     try:
         async with aiohttp.ClientSession() as client:
@@ -89,6 +103,17 @@ async def test_callbacks_reach_only_who_takes_them(tmp_path: Path) -> None:
             assert foreign.status == 404
 
 
+async def test_a_large_body_is_read_where_the_api_has_room_for_it(tmp_path: Path) -> None:
+    """The API says for which requests more than 64 KB are read; what providers call has no more than that."""
+    async with listening(tmp_path) as (made, _, client):
+        large = b"x" * 90_000
+        async with client.post(f"http://{made.http}/v1/large", data=large) as taken:
+            assert "90000 bytes" in await taken.text()
+        for url in (f"http://{made.http}/v1/other", f"http://{made.http}/v1/large?"):
+            async with client.post(url, data=large) as refused:
+                assert "0 bytes" in await refused.text()
+
+
 async def test_both_may_be_one_address(tmp_path: Path) -> None:
     """One port serves health, metrics and callbacks where the config says so."""
     one = free_address()
@@ -108,7 +133,7 @@ async def test_a_taken_port_binds_nothing(tmp_path: Path) -> None:
         told = Told()
         made = Listeners(
             config(tmp_path, http=http, webhooks=webhooks),
-            ready=told.ready, metrics=told.metrics, webhooks=told.callback,
+            ready=told.ready, metrics=told.metrics, webhooks=told.callback, api=told.api, room=told.room,
         )  # fmt: skip
         with pytest.raises(PortTaken, match=r"\[webhooks\] listen"):
             await made.start()
@@ -120,7 +145,16 @@ async def test_workers_share_both_ports(tmp_path: Path) -> None:
     """Two processes of one parent listen on the same addresses."""
     told, mine = Told(), config(tmp_path)
     both = [
-        Listeners(mine, ready=told.ready, metrics=told.metrics, webhooks=told.callback, shared=True) for _ in range(2)
+        Listeners(
+            mine,
+            ready=told.ready,
+            metrics=told.metrics,
+            webhooks=told.callback,
+            api=told.api,
+            room=told.room,
+            shared=True,
+        )
+        for _ in range(2)
     ]
     for made in both:
         await made.start()

@@ -284,8 +284,8 @@ async def test_a_head_of_the_allowed_size_is_read(site: Site) -> None:
         b"Content-Length: 99999999999999999999\r\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n" + b"400\r\n" + b"x" * 1024 + b"\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n" + b"20000\r\n" + b"x" * 2 * BODY_MAX,
-        b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * module.RAW_MAX,
-        b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * module.RAW_MAX,
+        b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * (HEAD_MAX + module.FRAMED * BODY_MAX),
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * (HEAD_MAX + module.FRAMED * BODY_MAX),
     ],
     ids=["declared", "beyond all numbers", "found out", "one chunk", "endless extension", "endless trailer"],
 )

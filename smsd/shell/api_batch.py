@@ -1,0 +1,102 @@
+"""Entries that came by HTTP on their way into a shard: those of many requests share a script call.
+
+Never says that an entry is taken before the store has it, and never lets anybody wait longer for that than ANSWER_S.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from redis.exceptions import RedisError
+
+from smsd.message import Entry
+from smsd.shell.metrics import Metrics
+from smsd.store.shard import ClockDiffers, Shard
+
+ANSWER_S = 5.0  # for the store to take all of a request; then the platform is asked to come again
+BATCH = 100  # entries in one call, so that a long list does not hold the store up
+LINGER_S = 0.002  # between two calls while many come, for more of them to share one
+WAITING_MAX = 20_000  # entries that wait for the store; more are asked to come again
+
+
+class Away(Exception):
+    """The store did not take all of it, or not in time."""
+
+
+class _Order:
+    """What one request wants: its entries in order, how many were handed over, and the words for them."""
+
+    __slots__ = ("done", "entries", "handed", "words")
+
+    def __init__(self, entries: Sequence[Entry], done: asyncio.Future[list[str]]) -> None:
+        self.entries, self.done = entries, done
+        self.handed = 0
+        self.words: list[str] = []
+
+
+class Batch:
+    """The way into one shard: whatever waits goes in the next call, and one call is under way at a time."""
+
+    def __init__(self, shard: Shard, metrics: Metrics) -> None:
+        self._shard, self._metrics = shard, metrics
+        self._waiting: deque[_Order] = deque()
+        self._held = 0
+        self._writing: asyncio.Task[None] | None = None
+
+    async def put(self, entries: Sequence[Entry]) -> list[str]:
+        """A word for each, as Shard.admit has them, in order. Raises Away; then some may have been taken."""
+        if self._held + len(entries) > WAITING_MAX:
+            raise Away("too many messages wait for the store")
+        order = _Order(entries, asyncio.get_running_loop().create_future())
+        self._waiting.append(order)
+        self._held += len(entries)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await order.done
+        except TimeoutError:
+            raise Away("the store is slow") from None
+
+    async def _write(self) -> None:
+        try:
+            while pieces := self._next():
+                await self._write_batch(pieces)
+                if len(pieces) > 1 and self._held < BATCH:  # busy: fewer and fuller calls cost less
+                    await asyncio.sleep(LINGER_S)
+        finally:
+            self._writing = None
+
+    def _next(self) -> list[tuple[_Order, Sequence[Entry]]]:
+        """Of those that somebody still waits for, in the order that they came."""
+        pieces: list[tuple[_Order, Sequence[Entry]]] = []
+        room = BATCH
+        while self._waiting and room:
+            order = self._waiting[0]
+            part = () if order.done.done() else order.entries[order.handed : order.handed + room]
+            if part:
+                pieces.append((order, part))
+                order.handed += len(part)
+                room -= len(part)
+                self._held -= len(part)
+            else:
+                self._held -= len(order.entries) - order.handed
+                order.handed = len(order.entries)
+            if order.handed == len(order.entries):
+                self._waiting.popleft()
+        return pieces
+
+    async def _write_batch(self, pieces: Sequence[tuple[_Order, Sequence[Entry]]]) -> None:
+        entries = [entry for _, part in pieces for entry in part]
+        try:
+            words = iter(await self._shard.admit(entries, "", from_inbox=False))
+        except (RedisError, OSError, ClockDiffers) as error:
+            self._metrics.store_error("api")
+            for order, _ in pieces:
+                if not order.done.done():
+                    order.done.set_exception(Away(f"{type(error).__name__}: {error}"))
+            return
+        for order, part in pieces:
+            order.words += [next(words) for _ in part]
+            if len(order.words) == len(order.entries) and not order.done.done():
+                order.done.set_result(order.words)

@@ -1,0 +1,113 @@
+"""The API of one process over a real store and real HTTP, without a daemon around it.
+
+Never sends a message: nothing leases what is admitted here.
+"""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from redis.asyncio import Redis
+
+from smsd.control.revision import publish
+from smsd.shell.api import Api
+from smsd.shell.listeners import Listeners
+from smsd.shell.live import Live
+from smsd.shell.metrics import Metrics
+from smsd.shell.server import Answer, Reply, Request, Response
+from smsd.store.shard import Shard
+from tests.support.config import config
+from tests.support.logs import Logs
+
+KEYS = """
+[http.api_keys.rails]
+key = "env:RAILS_KEY"
+tenants = ["*"]
+[http.api_keys.salon]
+key = "env:SALON_KEY"
+tenants = ["acme"]
+"""
+SECRETS = {"RAILS_KEY": "key-of-all", "SALON_KEY": "key-of-acme"}
+ALL, ACME = SECRETS["RAILS_KEY"], SECRETS["SALON_KEY"]
+GOOD = {"tenant": "acme", "to": "+353861234567", "body": "See you at ten.", "class": "reminder"}
+
+
+class Got(msgspec.Struct, frozen=True):
+    """An answer."""
+
+    status: int
+    headers: Any
+    json: Any
+    body: bytes
+
+
+class Site:
+    """An API that answers at `url`."""
+
+    def __init__(self, client: Redis, live: Live, session: aiohttp.ClientSession) -> None:
+        self.client, self.live, self._session = client, live, session
+        self.logs, self.metrics = Logs(), Metrics()
+        self.nudged: list[str] = []
+        self.shed: set[str] = set()
+        self.api = Api(
+            live, self.metrics, self.logs.logger, nudge=self.nudged.append, sheds=lambda _: frozenset(self.shed)
+        )
+        self.url = ""
+
+    async def ready(self) -> str:
+        return ""
+
+    async def scrape(self) -> bytes:
+        return self.metrics.render()
+
+    def callback(self, _request: Request, _reply: Reply) -> Answer:
+        return Response(404)
+
+    async def ask(self, method: str, path: str, json: Any = None, key: str = ALL, **more: Any) -> Got:
+        """One request; `json` is encoded, `data` in `more` is sent as it is; key "": without."""
+        headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **more.pop("headers", {})}
+        if json is not None:
+            more["data"], headers["Content-Type"] = msgspec.json.encode(json), "application/json"
+        async with self._session.request(method, self.url + path, headers=headers, **more) as answer:
+            body = await answer.read()
+            kind = answer.headers.get("Content-Type", "")
+            return Got(answer.status, answer.headers, msgspec.json.decode(body) if "json" in kind else None, body)
+
+    async def send(self, json: Any = None, key: str = ALL, **more: Any) -> Got:
+        """POST of a message: GOOD with these fields changed, None leaving one out; or of `json`."""
+        headers = more.pop("headers", {})
+        if json is None:
+            changed = {**GOOD, **{name.rstrip("_"): value for name, value in more.items()}}
+            json = {name: value for name, value in changed.items() if value is not None}
+        return await self.ask("POST", "/v1/messages", json, key, headers=headers)
+
+    def counted(self, metric: str = "smsd_intake_total") -> dict[str, float]:
+        """The counter's values by its labels."""
+        lines = [line for line in self.metrics.render().decode().splitlines() if line.startswith(metric + "{")]
+        return {line[len(metric) + 1 : line.index("}")]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+@asynccontextmanager
+async def site(
+    client: Redis, folder: Path, *, extra: str = KEYS, shards: int = 1, **values: Any
+) -> AsyncGenerator[Site]:
+    """One that answers; `extra` and `values` go into its config."""
+    env = {**os.environ, **SECRETS, "SMSD_STORE__SHARDS": str(shards)}
+    made = config(folder, extra=extra, env=env, **values)
+    live = Live(made, [Shard(client, number) for number in range(shards)])
+    await publish(made, live.shards)
+    async with aiohttp.ClientSession(requote_redirect_url=False) as session:
+        one = Site(client, live, session)
+        listeners = Listeners(
+            made, ready=one.ready, metrics=one.scrape, api=one.api.handle, room=one.api.room, webhooks=one.callback
+        )
+        await listeners.start()
+        one.url = f"http://{listeners.http}"
+        try:
+            yield one
+        finally:
+            await listeners.close()
