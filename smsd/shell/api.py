@@ -18,6 +18,8 @@ from smsd.shell.api_keys import Keyring
 from smsd.shell.api_messages import Messages, unknown_message
 from smsd.shell.api_problems import Fault, Refused, problem, refused, unreadable
 from smsd.shell.api_routes import MESSAGES, OF_PATH, Call, Route, pattern
+from smsd.shell.api_steering import Steering
+from smsd.shell.api_tenants import TenantVerbs
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.shell.server import BODY_MAX, Answer, Reply, Request, Response
@@ -41,6 +43,8 @@ class Api:
     ) -> None:
         self.keys = Keyring(live, log)
         self.messages = Messages(live, Admission(live, metrics, nudge, sheds))
+        self.tenants = TenantVerbs(live)
+        self.steering = Steering(live)
 
     def room(self, method: str, target: str, headers: Mapping[str, str]) -> int:
         """A stranger's body is not worth reading."""
@@ -100,7 +104,7 @@ def _find(path: str) -> tuple[Mapping[str, Route], Mapping[str, str]]:
 
 def _query(route: Route, query: str) -> msgspec.Struct | None:
     """Raises Refused."""
-    known = route.query.__struct_fields__ if route.query is not None else ()
+    known = route.query.__struct_encode_fields__ if route.query is not None else ()
     given: dict[str, str] = {}
     for pair in query.split("&") if query else ():
         name, _, value = pair.partition("=")

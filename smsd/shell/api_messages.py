@@ -66,6 +66,10 @@ class Messages:
     async def send(self, key: Key, request: Request) -> Response:
         """POST /v1/messages. Raises Refused and Away."""
         given = _idempotency_key(request)
+        try:
+            request.body.decode()
+        except UnicodeDecodeError as error:
+            raise _no_json(error, "UTF-8 is wanted") from None
         body = request.body.lstrip(b" \t\r\n")
         if body[:1] != b"[":
             return await self._send_one(key, body, made_ids(given, None) if given else ())

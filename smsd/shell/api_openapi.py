@@ -114,7 +114,7 @@ def document() -> bytes:
 def _types(route: Route) -> list[tuple[str, Any]]:
     """The structs that a route's answers and body are made of, by name."""
     found: list[tuple[str, Any]] = []
-    for kind in [*route.answers.values(), None if route.raw else route.body]:
+    for kind in [*route.answers.values(), None if route.raw else route.asked or route.body]:
         found += [(repr(one), one) for one in _structs(kind)]
     return found
 
@@ -160,7 +160,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def _asked(route: Route) -> dict[str, Any]:
     if not route.raw:
-        return _schema(route.body)
+        return _schema(route.asked or route.body)
     one = {"anyOf": [_schema(Message), _schema(Cancel)]}
     return {"anyOf": [*one["anyOf"], {"type": "array", "items": one, "minItems": 1, "maxItems": 1000}]}
 

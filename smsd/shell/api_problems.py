@@ -79,6 +79,8 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 def unreadable(error: Exception, base: str = "") -> Fault:
     """What msgspec says of a value that it cannot convert, without the names that it quotes."""
+    if isinstance(error, UnicodeError):
+        return Fault(base, "bad_json", "not UTF-8")
     told = str(error)
     path = _PATH.search(told)
     said = re.sub(r"unknown field `.*`", "an unknown field", told[: path.start()] if path else told)

@@ -13,6 +13,8 @@ from smsd.control.story import Story
 from smsd.shell.api_admit import Outcome
 from smsd.shell.api_keys import Key
 from smsd.shell.api_messages import Cancelled, FindQuery, FoundAll
+from smsd.shell.api_steering import Cancels, CancelWanted, Changed, Pauses, PauseWanted, Which
+from smsd.shell.api_tenants import Settings, TenantShown
 from smsd.shell.server import Request, Response
 
 if TYPE_CHECKING:
@@ -46,11 +48,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] | None = None
     body: object = None  # the type of the body; None: it has none
     raw: bool = False  # the verb reads the body
+    asked: object = None  # the type of the body as the reference shows it, where that is another
     admin: bool = False  # only for keys of all tenants
     tag: str = "messages"
 
 
-MESSAGES = "/v1/messages"
+MESSAGES, TENANT_PATH, PAUSES, CANCELS = "/v1/messages", "/v1/tenants/{tenant}", "/v1/pauses", "/v1/cancels"
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -95,6 +98,110 @@ ROUTES: tuple[Route, ...] = (
         "out not to have been taken; or it is not known yet, and ends cancelled when it comes. 409: it has left.",
         answers={200: Cancelled, 202: Cancelled},
         problems=(404, 409),
+    ),
+    Route(
+        method="GET",
+        path=TENANT_PATH,
+        verb=lambda api, call: api.tenants.show(call.path["tenant"]),
+        summary="Show a tenant's settings",
+        told="What was made for it by command or API, and what holds for it.",
+        answers={200: TenantShown},
+        problems=(404,),
+        tag="tenants",
+    ),
+    Route(
+        method="PUT",
+        path=TENANT_PATH,
+        verb=lambda api, call: api.tenants.put(call.path["tenant"], call.body),
+        summary="Make a tenant's settings",
+        told="In the place of what was made for it before, over the file's and the plan's. In force in every process "
+        "within a second; what is queued goes on under them.",
+        answers={200: TenantShown},
+        problems=(415, 422),
+        body=dict[str, Any],
+        asked=Settings,
+        admin=True,
+        tag="tenants",
+    ),
+    Route(
+        method="DELETE",
+        path=TENANT_PATH,
+        verb=lambda api, call: api.tenants.drop(call.path["tenant"]),
+        summary="Drop what was made for a tenant",
+        told="No message is dropped: what was taken goes on under the file's or the default settings.",
+        answers={204: None},
+        problems=(404,),
+        admin=True,
+        tag="tenants",
+    ),
+    Route(
+        method="GET",
+        path=PAUSES,
+        verb=lambda api, _: api.steering.pauses(),
+        summary="List the pauses",
+        told="Those that hold now, with who set them, when and why.",
+        answers={200: Pauses},
+        admin=True,
+        tag="steering",
+    ),
+    Route(
+        method="POST",
+        path=PAUSES,
+        verb=lambda api, call: api.steering.pause(call.key, call.body),
+        summary="Pause",
+        told="A tenant, a class, a tenant's campaign, a sender, a provider, or all.",
+        answers={200: Changed},
+        problems=(415, 422),
+        body=PauseWanted,
+        admin=True,
+        tag="steering",
+    ),
+    Route(
+        method="DELETE",
+        path=PAUSES,
+        verb=lambda api, call: api.steering.resume(call.query),
+        summary="Resume",
+        told="What is meant is named as it was paused.",
+        answers={200: Changed},
+        problems=(422,),
+        query=Which,
+        admin=True,
+        tag="steering",
+    ),
+    Route(
+        method="GET",
+        path=CANCELS,
+        verb=lambda api, _: api.steering.cancels(),
+        summary="List the cancels of many",
+        told="Those of tenants, classes and campaigns, and whether every message has its event.",
+        answers={200: Cancels},
+        admin=True,
+        tag="steering",
+    ),
+    Route(
+        method="POST",
+        path=CANCELS,
+        verb=lambda api, call: api.steering.cancel(call.key, call.body),
+        summary="Cancel a tenant's, a class's or a campaign's messages",
+        told="Nothing of it leaves from now on, and each message gets its event. A campaign's holds for what comes "
+        "later too, until it is lifted.",
+        answers={200: Changed},
+        problems=(415, 422),
+        body=CancelWanted,
+        admin=True,
+        tag="steering",
+    ),
+    Route(
+        method="DELETE",
+        path=CANCELS,
+        verb=lambda api, call: api.steering.lift(call.query),
+        summary="Lift a cancel",
+        told="What comes from now on is sent; what was cancelled stays so.",
+        answers={200: Changed},
+        problems=(422,),
+        query=Which,
+        admin=True,
+        tag="steering",
     ),
 )
 

@@ -3,6 +3,7 @@
 Never sends a message: nothing leases what is admitted here.
 """
 
+import io
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,14 +12,13 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from redis.asyncio import Redis
 
-from smsd.control.revision import publish
 from smsd.shell.api import Api
 from smsd.shell.listeners import Listeners
-from smsd.shell.live import Live
+from smsd.shell.live import Live, agree
 from smsd.shell.metrics import Metrics
 from smsd.shell.server import Answer, Reply, Request, Response
+from smsd.store.connect import Store, connect
 from smsd.store.shard import Shard
 from tests.support.config import config
 from tests.support.logs import Logs
@@ -48,8 +48,8 @@ class Got(msgspec.Struct, frozen=True):
 class Site:
     """An API that answers at `url`."""
 
-    def __init__(self, client: Redis, live: Live, session: aiohttp.ClientSession) -> None:
-        self.client, self.live, self._session = client, live, session
+    def __init__(self, store: Store, live: Live, session: aiohttp.ClientSession) -> None:
+        self.store, self.client, self.live, self._session = store, store.client, live, session
         self.logs, self.metrics = Logs(), Metrics()
         self.nudged: list[str] = []
         self.shed: set[str] = set()
@@ -72,10 +72,14 @@ class Site:
         headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **more.pop("headers", {})}
         if json is not None:
             more["data"], headers["Content-Type"] = msgspec.json.encode(json), "application/json"
+        if isinstance(more.get("data"), bytes):
+            more["data"] = io.BytesIO(more["data"])
         async with self._session.request(method, self.url + path, headers=headers, **more) as answer:
             body = await answer.read()
             kind = answer.headers.get("Content-Type", "")
-            return Got(answer.status, answer.headers, msgspec.json.decode(body) if "json" in kind else None, body)
+            return Got(
+                answer.status, answer.headers, msgspec.json.decode(body) if body and "json" in kind else None, body
+            )
 
     async def send(self, json: Any = None, key: str = ALL, **more: Any) -> Got:
         """POST of a message: GOOD with these fields changed, None leaving one out; or of `json`."""
@@ -92,16 +96,15 @@ class Site:
 
 
 @asynccontextmanager
-async def site(
-    client: Redis, folder: Path, *, extra: str = KEYS, shards: int = 1, **values: Any
-) -> AsyncGenerator[Site]:
+async def site(url: str, folder: Path, *, extra: str = KEYS, shards: int = 1, **values: Any) -> AsyncGenerator[Site]:
     """One that answers; `extra` and `values` go into its config."""
     env = {**os.environ, **SECRETS, "SMSD_STORE__SHARDS": str(shards)}
     made = config(folder, extra=extra, env=env, **values)
-    live = Live(made, [Shard(client, number) for number in range(shards)])
-    await publish(made, live.shards)
+    store = connect(url)
+    live = Live(made, [Shard(store.client, number) for number in range(shards)])
+    await agree(live)
     async with aiohttp.ClientSession(requote_redirect_url=False) as session:
-        one = Site(client, live, session)
+        one = Site(store, live, session)
         listeners = Listeners(
             made, ready=one.ready, metrics=one.scrape, api=one.api.handle, room=one.api.room, webhooks=one.callback
         )
@@ -111,3 +114,4 @@ async def site(
             yield one
         finally:
             await listeners.close()
+            await store.aclose()

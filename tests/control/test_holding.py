@@ -1,0 +1,87 @@
+"""Pauses and withdrawals by name, over more than one shard."""
+
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from smsd.config import Config
+from smsd.control import holding
+from smsd.control.holding import Target, named, to_pause, to_withdraw
+from smsd.store import holds
+from smsd.store.shard import Shard
+from tests.support.config import config
+
+TARGETS = [
+    (Target(), "all"), (Target(tenant="acme"), "t:acme"), (Target(class_="marketing"), "c:marketing"),
+    (Target(tenant="a:b", campaign="x:y"), "k:a:b|x:y"),
+    (Target(tenant="acme", class_="marketing"), "tc:acme|marketing"),
+    (Target(sender="+353861234567"), "s:+353861234567"), (Target(provider="main"), "p:main"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def shards(redis: Redis) -> list[Shard]:
+    return [Shard(redis, number) for number in range(3)]
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Config:
+    return config(tmp_path)
+
+
+@pytest.mark.parametrize(("target", "mark"), TARGETS)
+def test_a_mark_and_its_name_are_the_same(target: Target, mark: str) -> None:
+    """What the store has is read back as what was named."""
+    assert (target.mark, named(mark)) == (mark, target)
+
+
+@pytest.mark.parametrize(
+    ("target", "wrong"),
+    [
+        (Target(campaign="x"), "can be"), (Target(tenant="a", sender="b"), "can be"), (Target(tenant="a b"), "tenant:"),
+        (Target(tenant="a", campaign="x|y"), "campaign:"), (Target(class_="otp"), "class: one of marketing, reminder"),
+    ],
+)  # fmt: skip
+def test_what_is_no_target_is_refused(rules: Config, target: Target, wrong: str) -> None:
+    """For pauses and cancels alike, with what would be right."""
+    for judge in (to_pause, to_withdraw):
+        with pytest.raises(ValueError, match=wrong):
+            judge(target, rules)
+
+
+def test_each_verb_has_its_targets(rules: Config) -> None:
+    """A sender, a provider or everything can be paused but not cancelled, a tenant's class the other way round."""
+    for target in (Target(), Target(sender="Salon"), Target(provider="main")):
+        assert to_pause(target, rules) is target
+        with pytest.raises(ValueError, match="can be cancelled"):
+            to_withdraw(target, rules)
+    both = Target(tenant="acme", class_="marketing")
+    assert to_withdraw(both, rules) is both
+    with pytest.raises(ValueError, match="can be paused"):
+        to_pause(both, rules)
+    for wrong, what in ((Target(provider="other"), "provider: one of main"), (Target(sender="a|b"), "sender:")):
+        with pytest.raises(ValueError, match=what):
+            to_pause(wrong, rules)
+
+
+async def test_what_is_one_tenants_is_marked_in_its_shard_and_all_else_in_each(shards: list[Shard]) -> None:
+    """The list tells each once."""
+    assert await holding.pause(shards, Target(class_="marketing"), reason="a storm", by="ann")
+    assert await holding.pause(shards, Target(tenant="acme"))
+    assert [len(await holds.pauses(shard)) for shard in shards] in ([2, 1, 1], [1, 2, 1], [1, 1, 2])
+    told = await holding.pauses(shards)
+    assert [(one.what, one.reason) for one in told] == [("c:marketing", "a storm"), ("t:acme", "")]
+    assert await holding.resume(shards, Target(class_="marketing"))
+    assert not await holding.resume(shards, Target(class_="marketing"))
+    assert [one.what for one in await holding.pauses(shards)] == ["t:acme"]
+
+
+async def test_a_withdrawal_is_listed_until_it_is_lifted(shards: list[Shard]) -> None:
+    """A campaign's in its tenant's shard."""
+    target = Target(tenant="acme", campaign="spring")
+    assert await holding.withdraw(shards, target, reason="wrong text", by="ann")
+    (told,) = await holding.withdrawals(shards)
+    assert (named(told.what), told.reason, told.by) == (target, "wrong text", "ann")
+    assert await holding.lift(shards, target)
+    assert await holding.withdrawals(shards) == []

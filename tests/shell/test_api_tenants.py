@@ -1,0 +1,65 @@
+"""Tenants' settings over HTTP: made, shown with what holds, judged, dropped."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.site import Site
+
+TENANT = "/v1/tenants/acme"
+
+
+async def test_settings_are_made_shown_and_dropped(api: Site) -> None:
+    """What is made goes before the defaults, field by field, and is gone when it is dropped."""
+    assert (await api.ask("GET", TENANT)).status == 404
+    made = {"limits": ["5/s"], "sender": "Acme", "class_limits": {"marketing": ["10/s", "30 segments/m"]}}
+    put = await api.ask("PUT", TENANT, json=made)
+    assert (put.status, put.json["settings"]) == (200, made)
+    held = put.json["in_force"]
+    assert (held["limits"], held["sender"], held["region"], held["route"]) == (["5/s"], "Acme", "IE", "default")
+    assert held["class_limits"] == made["class_limits"]
+    assert (await api.ask("GET", TENANT)).json == put.json
+    again = await api.ask("PUT", TENANT, json={"region": "GB"})
+    assert (again.json["settings"], again.json["in_force"]["limits"]) == ({"region": "GB"}, ["1000/s"])
+    gone = await api.ask("DELETE", TENANT)
+    assert (gone.status, gone.body) == (204, b"")
+    assert (await api.ask("GET", TENANT)).status == 404
+    assert (await api.ask("DELETE", TENANT)).status == 404
+
+
+async def test_a_message_is_judged_by_what_was_made(api: Site) -> None:
+    """Once this process has followed, the tenant's sender and region are those that were put."""
+    await api.ask("PUT", TENANT, json={"countries": ["GB"]})
+    await api.live.follow_tenants()
+    got = await api.send()
+    assert (got.status, got.json["errors"][0]["reason"]) == (422, "country_not_allowed")
+    assert (await api.ask("GET", TENANT)).json["in_force"]["countries"] == ["GB"]
+
+
+@pytest.mark.parametrize(
+    ("made", "pointer"),
+    [
+        ({"limits": ["5/s", "fast"]}, "/limits/1"),
+        ({"limits": "5/s"}, "/limits"),
+        ({"class_limits": {"otp": ["5/s"]}}, "/class_limits/otp"),
+        ({"class_limits": {"marketing": ["5/s", 7]}}, "/class_limits/marketing/1"),
+        ({"plan": "gold"}, "/plan"),
+        ({"route": "nowhere"}, "/route"),
+        ({"sender": "much too long a name"}, "/sender"),
+        ({"region": "UK"}, "/region"),
+        ({"colour": "red"}, "/colour"),
+    ],
+)
+async def test_settings_that_cannot_hold_are_refused(api: Site, made: dict[str, Any], pointer: str) -> None:
+    """422 with a pointer to each mistake, and nothing is made."""
+    got = await api.ask("PUT", TENANT, json=made)
+    assert (got.status, [one["pointer"] for one in got.json["errors"]]) == (422, [pointer])
+    assert {one["reason"] for one in got.json["errors"]} == {"bad_setting"}
+    assert (await api.ask("GET", TENANT)).status == 404
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"7", b"{", b"null", b'{"a":"\xff"}'])
+async def test_settings_are_an_object(api: Site, body: bytes) -> None:
+    """400 for anything else."""
+    got = await api.ask("PUT", TENANT, data=body, headers={"Content-Type": "application/json"})
+    assert (got.status, len(got.json["errors"])) == (400, 1)
