@@ -18,7 +18,7 @@ STALE := $(shell $(BIN)/python -c '' 2>/dev/null && test "`cat $(RUN) 2>/dev/nul
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format types coverage docs lock clean stale
-.PHONY: bench bench-limits bench-fairness bench-scale bench-steer bench-start chaos
+.PHONY: bench bench-limits bench-fairness bench-scale bench-steer bench-start bench-intake fuzz-api chaos
 
 help: ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,12 @@ bench-steer: $(DEV) ## Measure how soon a pause, a lower limit and a cancel hold
 
 bench-start: $(DEV) ## Measure how long each command takes to start, and what of it is Python's own.
 	@$(BIN)/python bench/start.py $(ARGS)
+
+bench-intake: $(DEV) ## Measure how many messages a second one worker takes by HTTP, one by one and in lists of 100.
+	@$(BIN)/python bench/intake_api.py $(ARGS)
+
+fuzz-api: $(DEV) ## Let schemathesis make 10,000 requests of the OpenAPI; no 5xx, and no answer that it does not tell of.
+	@$(BIN)/python bench/fuzz_api.py $(ARGS)
 
 chaos: $(DEV) ## Kill and stop workers and the store at random for a long while; count what was lost or doubled.
 	@$(BIN)/python bench/chaos.py $(ARGS)

@@ -140,13 +140,14 @@ def _operation(route: Route) -> dict[str, Any]:
         answers[str(status)] = {"description": HTTPStatus(status).phrase}
         if kind is not None:
             answers[str(status)]["content"] = {JSON: {"schema": _schema(kind)}}
-    for status in sorted({*_ALWAYS, *route.problems, *((403,) if route.admin else ())}):
+    problems = {*_ALWAYS, *route.problems, *((403,) if route.admin else ()), *((404,) if "{" in route.path else ())}
+    for status in sorted(problems):
         content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         answers[str(status)] = {"description": _TOLD[status], "content": content}
         if status in _HEADERS:
             answers[str(status)]["headers"] = _HEADERS[status]
     told: dict[str, Any] = {
-        "operationId": f"{route.method} {route.path}",
+        "operationId": route.name,
         "summary": route.summary,
         "description": route.told + (" For keys of all tenants only." if route.admin else ""),
         "tags": [route.tag],

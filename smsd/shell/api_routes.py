@@ -38,6 +38,7 @@ class Call(msgspec.Struct, frozen=True):
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path."""
 
+    name: str  # in the OpenAPI, for those who make clients of it
     method: str
     path: str
     verb: "Callable[[Api, Call], Coroutine[Any, Any, Response]]"
@@ -57,6 +58,7 @@ MESSAGES, TENANT_PATH, PAUSES, CANCELS = "/v1/messages", "/v1/tenants/{tenant}",
 
 ROUTES: tuple[Route, ...] = (
     Route(
+        name="sendMessages",
         method="POST",
         path=MESSAGES,
         verb=lambda api, call: api.messages.send(call.key, call.request),
@@ -71,25 +73,26 @@ ROUTES: tuple[Route, ...] = (
         raw=True,
     ),
     Route(
+        name="showMessage",
         method="GET",
         path="/v1/tenants/{tenant}/messages/{id}",
         verb=lambda api, call: api.messages.show(call.path["tenant"], call.path["id"]),
         summary="Tell the story of one message",
         told="Its state and its whole history, until [retention] messages after its end.",
         answers={200: Story},
-        problems=(404,),
     ),
     Route(
+        name="findMessages",
         method="GET",
         path="/v1/tenants/{tenant}/messages",
         verb=lambda api, call: api.messages.find(call.path["tenant"], call.query),
         summary="Find the messages to a recipient",
         told="The newest first.",
         answers={200: FoundAll},
-        problems=(404,),
         query=FindQuery,
     ),
     Route(
+        name="cancelMessage",
         method="POST",
         path="/v1/tenants/{tenant}/messages/{id}/cancel",
         verb=lambda api, call: api.messages.cancel(call.path["tenant"], call.path["id"]),
@@ -97,19 +100,20 @@ ROUTES: tuple[Route, ...] = (
         told="200: it will not leave (also when asked again). 202: it is just leaving, and ends cancelled if it turns "
         "out not to have been taken; or it is not known yet, and ends cancelled when it comes. 409: it has left.",
         answers={200: Cancelled, 202: Cancelled},
-        problems=(404, 409),
+        problems=(409,),
     ),
     Route(
+        name="showTenant",
         method="GET",
         path=TENANT_PATH,
         verb=lambda api, call: api.tenants.show(call.path["tenant"]),
         summary="Show a tenant's settings",
         told="What was made for it by command or API, and what holds for it.",
         answers={200: TenantShown},
-        problems=(404,),
         tag="tenants",
     ),
     Route(
+        name="putTenant",
         method="PUT",
         path=TENANT_PATH,
         verb=lambda api, call: api.tenants.put(call.path["tenant"], call.body),
@@ -124,17 +128,18 @@ ROUTES: tuple[Route, ...] = (
         tag="tenants",
     ),
     Route(
+        name="dropTenant",
         method="DELETE",
         path=TENANT_PATH,
         verb=lambda api, call: api.tenants.drop(call.path["tenant"]),
         summary="Drop what was made for a tenant",
         told="No message is dropped: what was taken goes on under the file's or the default settings.",
         answers={204: None},
-        problems=(404,),
         admin=True,
         tag="tenants",
     ),
     Route(
+        name="listPauses",
         method="GET",
         path=PAUSES,
         verb=lambda api, _: api.steering.pauses(),
@@ -145,6 +150,7 @@ ROUTES: tuple[Route, ...] = (
         tag="steering",
     ),
     Route(
+        name="pause",
         method="POST",
         path=PAUSES,
         verb=lambda api, call: api.steering.pause(call.key, call.body),
@@ -157,6 +163,7 @@ ROUTES: tuple[Route, ...] = (
         tag="steering",
     ),
     Route(
+        name="resume",
         method="DELETE",
         path=PAUSES,
         verb=lambda api, call: api.steering.resume(call.query),
@@ -169,6 +176,7 @@ ROUTES: tuple[Route, ...] = (
         tag="steering",
     ),
     Route(
+        name="listCancels",
         method="GET",
         path=CANCELS,
         verb=lambda api, _: api.steering.cancels(),
@@ -179,6 +187,7 @@ ROUTES: tuple[Route, ...] = (
         tag="steering",
     ),
     Route(
+        name="cancelMany",
         method="POST",
         path=CANCELS,
         verb=lambda api, call: api.steering.cancel(call.key, call.body),
@@ -192,6 +201,7 @@ ROUTES: tuple[Route, ...] = (
         tag="steering",
     ),
     Route(
+        name="liftCancel",
         method="DELETE",
         path=CANCELS,
         verb=lambda api, call: api.steering.lift(call.query),
