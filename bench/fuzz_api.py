@@ -54,7 +54,7 @@ def main() -> None:
     os.environ["SMSD_API_KEY"] = KEY
     with rig(CONFIG) as made:
         made.start_daemon()
-        done = subprocess.run(command(f"http://{made.http}", args.examples, args.seed), check=False)
+        done = subprocess.run(command(f"http://{made.http}", args.examples, args.seed), cwd=made.folder, check=False)
         answered = made.metric("smsd_intake_total")
     print(f"messages and cancels that smsd judged meanwhile: {answered:.0f}")
     sys.exit(done.returncode)

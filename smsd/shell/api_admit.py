@@ -15,6 +15,7 @@ import msgspec
 
 from smsd.control.story import public_state
 from smsd.core.admit import judge, unknown_fields
+from smsd.core.reasons import ENDS
 from smsd.message import Cancel, Entry, Rejection, Send
 from smsd.shell.api_batch import Batch
 from smsd.shell.api_keys import Key
@@ -207,7 +208,7 @@ def _outcome(one: _Judged, states: dict[str, str]) -> Outcome:
             return Outcome("queued", tenant, id_, not_before_us // 1000)
         case Cancel() if one.word == "left":
             state = states.get(f"{tenant}/{id_}", "submitted")
-            late = Fault(one.base, "cancel_too_late", REASONS["cancel_too_late"])
+            late = Fault(one.base, "cancel_too_late", ENDS["cancel_too_late"])
             return Outcome(state, tenant, id_, errors=(late,))
         case _ if one.word == "repeated":
             return Outcome(states.get(f"{tenant}/{id_}", "queued"), tenant, id_, repeated=True)

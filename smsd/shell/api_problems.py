@@ -14,14 +14,16 @@ from smsd.shell.server import Response
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 RETRY_AFTER_S = 5
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}  # as RFC 9110 has them, and not each Python
 
 REASONS: dict[str, str] = {
     "bad_class": "`class` is missing, or none of the config's. Give one of them.",
-    "shed": "The store's memory is short, and this class is the lightest. Send it again after Retry-After.",
-    "cancel_too_late": "The message has left; its state is unchanged.",
-    "bad_request": "The request is not what this path takes; the detail says what it does take.",
+    "bad_request": "The body or the query is not what this path takes. The detail says what it takes.",
+    "bad_setting": "A setting of a tenant cannot hold, as in a config. Mend it; nothing was changed.",
+    "bad_target": "What is to be paused or cancelled is not named as it can be. Name it as the reference says.",
+    "shed": "The store's memory is short, and this class is shed. Send it again after Retry-After.",
 }
-"""Why the API refuses, beside the reasons of core.admit.REASONS (docs/REASONS.md)."""
+"""Why the API refuses, beside the reasons of entries and of messages (docs/REASONS.md); docs/API.md shows them."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -44,7 +46,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def problem(status: int, detail: str, *errors: Fault, headers: tuple[tuple[str, str], ...] = ()) -> Response:
     """The answer. One that asks to come again (429, 503) says when."""
-    told = Problem(HTTPStatus(status).phrase, status, detail, errors=errors)
+    told = Problem(_TITLES.get(status) or HTTPStatus(status).phrase, status, detail, errors=errors)
     if status in (429, 503):
         headers = (*headers, ("Retry-After", str(RETRY_AFTER_S)))
     return Response(status, (("Content-Type", PROBLEM), *headers), msgspec.json.encode(told))

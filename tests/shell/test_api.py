@@ -1,5 +1,6 @@
 """The form of requests: paths, methods, keys, queries, types and sizes of bodies, and what each mistake is answered."""
 
+import asyncio
 import gzip
 import re
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 from smsd.config import load
+from smsd.shell import server
 from smsd.shell.api import MESSAGES_MAX
 from smsd.shell.api_routes import OF_PATH, ROUTES
 from smsd.shell.server import BODY_MAX
@@ -157,6 +159,19 @@ async def test_a_store_that_is_away_is_told_with_retry_after(
         assert api.counted() == {}
         valkey.start()
         assert (await api.send()).status == 202
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(api: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """408, as a problem, for one who has a key."""
+    monkeypatch.setattr(server, "READ_S", 0.0)
+    host, _, port = api.url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ALL}\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: 9\r\n\r\n[".encode())
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 20)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"application/problem+json" in answer
+    writer.close()
 
 
 # ---- The reference ---------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from smsd.store import keys
 from smsd.store.record import decode
 from smsd.testing.carrier import CarrierProcess, start
 from tests.support.config import write
-from tests.support.running import Daemon, Platform
+from tests.support.running import TO, Daemon, Platform
 from tests.support.valkey import Valkey
 
 HANGS = "+15005550023"  # never answered, and not taken, so that no receipt tells
@@ -63,6 +64,31 @@ def test_a_message_goes_out_and_its_receipt_comes_back(
     assert "a secret text" not in told
     assert "+353861234567" not in told
     assert [entry.reference for entry in carrier.ledger()] == ["1.acme/r-1"]
+
+
+def test_a_message_that_comes_by_http_goes_out(
+    tmp_path: Path, store_url: str, carrier: CarrierProcess, platform: Platform
+) -> None:
+    """From POST /v1/messages to the carrier and back, on one worker; its story is told by the same API."""
+    key = '[http.api_keys.rails]\nkey = "env:RAILS_KEY"\ntenants = ["*"]\n'
+    path = write(tmp_path, store=store_url, carrier=carrier.url, extra=key)
+    with Daemon(path, env={"RAILS_KEY": "key-4711"}).ready() as daemon:
+        (ready,) = daemon.heard("ready")
+        host, _, port = ready["http"].rpartition(":")
+        with contextlib.closing(http.client.HTTPConnection(host, int(port), timeout=10)) as connection:
+            headers = {"Authorization": "Bearer key-4711", "Content-Type": "application/json"}
+            element = {"class": "reminder", "tenant": "acme", "id": "r-1", "to": TO, "body": "a secret text"}
+            connection.request("POST", "/v1/messages", json.dumps(element), headers)
+            answer = connection.getresponse()
+            assert (answer.status, json.loads(answer.read())["state"]) == (202, "queued")
+            platform.wait("delivered", id="r-1")
+            connection.request("GET", "/v1/tenants/acme/messages/r-1", headers=headers)
+            story = json.loads(connection.getresponse().read())
+            assert (story["state"], story["final"]) == ("delivered", True)
+            assert [story["history"][place]["what"] for place in (0, 1, -1)] == ["taken", "submitted", "delivered"]
+        told = str(daemon.lines)
+    assert "a secret text" not in told
+    assert "key-4711" not in told
 
 
 def test_sigterm_waits_for_what_has_left(
