@@ -68,7 +68,7 @@ bench-start: $(DEV) ## Measure how long each command takes to start, and what of
 bench-intake: $(DEV) ## Measure how many messages a second one worker takes by HTTP, one by one and in lists of 100.
 	@$(BIN)/python bench/intake_api.py $(ARGS)
 
-fuzz-api: $(DEV) ## Let schemathesis make 10,000 requests of the OpenAPI; no 5xx, and no answer that it does not tell of.
+fuzz-api: $(DEV) ## Let schemathesis make 10,000 requests of the OpenAPI: no 5xx, no answer that it does not tell of.
 	@$(BIN)/python bench/fuzz_api.py $(ARGS)
 
 chaos: $(DEV) ## Kill and stop workers and the store at random for a long while; count what was lost or doubled.

@@ -116,10 +116,9 @@ class Admission:
         unknown = unknown_fields(((b"json", element),)) - (head.class_ is not None)
         class_ = head.class_ if known and isinstance(head.class_, str) else ""
         tenant = head.tenant if isinstance(head.tenant, str) else ""
+        stranger = _refusal("unknown_tenant", "tenant: this key knows no such tenant")
         if tenant and not key.may(tenant):
-            return _Judged(
-                _refusal("unknown_tenant", "tenant: this key knows no such tenant"), class_, 0, base, unknown
-            )
+            return _Judged(stranger, class_, 0, base, unknown)
         if not known:
             wanted = f"class: one of {', '.join(sorted(rules.classes))}"
             return _Judged(_refusal("bad_class", wanted), "", 0, base, unknown)
@@ -129,6 +128,8 @@ class Admission:
             ((b"json", element),), class_=class_, shard=shard.number, entry_id="", now_us=now_us, rules=rules,
             made_id=made_id or f"{class_}-{now_us // 1000}-x{secrets.token_hex(6)}",
         )  # fmt: skip
+        if not (isinstance(entry, Rejection) or key.may(_names(entry)[0])):  # two tenants in one object, say
+            entry = stranger
         shed = isinstance(entry, Send) and class_ in self._sheds(shard.number)
         return _Judged(entry, class_, shard.number, base, unknown, shed)
 

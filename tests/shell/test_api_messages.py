@@ -4,8 +4,9 @@ import pytest
 
 from smsd.shell.api_messages import ARRAY_MAX
 from smsd.store import keys
+from smsd.store.shard import Offer
 from tests.support.site import ACME, GOOD, Site
-from tests.support.world import ask
+from tests.support.world import accepted, ask
 
 # ---- One -------------------------------------------------------------------------------------------------------------
 
@@ -209,9 +210,6 @@ async def test_a_cancel_that_comes_too_late_is_a_conflict(api: Site) -> None:
     """202 while it is just leaving, 409 once it has left; by either way of asking."""
     shard = api.live.shards[0]
     await api.send(id="r-1")
-    from smsd.store.shard import Offer
-    from tests.support.world import accepted
-
     lease = await shard.lease("default", [Offer("main", 1, 10)], n=1, request="r", process="p", span_us=10_000_000)
     assert (await api.ask("GET", "/v1/tenants/acme/messages/r-1")).json["leaving"]
     leaving = await api.ask("POST", "/v1/tenants/acme/messages/r-1/cancel")
@@ -279,3 +277,16 @@ async def test_a_key_of_one_tenant_learns_nothing_of_others(api: Site) -> None:
     assert [one["state"] for one in mixed.json] == ["queued", "rejected", "rejected"]
     assert [one["errors"][0]["reason"] for one in mixed.json[1:]] == ["unknown_tenant"] * 2
     assert (await api.ask("GET", "/v1/tenants/globex/messages/r-1")).json["state"] == "queued"
+
+
+@pytest.mark.parametrize(
+    "tenants", ['"tenant":"acme","tenant":"globex"', '"tenant":"globex","tenant":"acme"', '"ten\\u0061nt":"globex"',
+                '"tenant":"glob\\u0065x"', '"tenant":null,"tenant":"globex"'],
+)  # fmt: skip
+async def test_no_way_of_writing_a_tenant_gets_past_the_key(api: Site, tenants: str) -> None:
+    """Whichever of two counts, a key of one tenant sends for none but that one."""
+    body = f'{{{tenants},"class":"reminder","id":"r-1","to":"+353861234567","body":"x"}}'.encode()
+    got = await api.ask("POST", "/v1/messages", key=ACME, data=body, headers={"Content-Type": "application/json"})
+    assert got.status in (202, 422)
+    assert got.status == 422 or got.json["tenant"] == "acme"
+    assert (await api.ask("GET", "/v1/tenants/globex/messages/r-1")).status == 404

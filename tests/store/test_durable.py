@@ -1,6 +1,7 @@
 """Strict durability: what a reply says is on disk, proved by a crash of a server that syncs once a second."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -30,6 +31,21 @@ async def test_a_strict_lease_survives_a_crash_of_the_store(start_valkey: Callab
     record = await world.shard.record("acme/a1")
     assert record is not None
     assert record.state == "leased"
+    await client.aclose()
+
+
+async def test_what_is_admitted_by_no_inbox_waits_for_the_disk(start_valkey: Callable[..., Valkey]) -> None:
+    """Whoever handed it over is told that it is taken, so a strict shard asks; an inbox's entry is kept there anyway."""
+    client = Redis.from_url(start_valkey(appendonly=True, fsync="everysec").url)
+    world = World(client)
+    strict = Shard(client, clock_step_us=0, strict=True)
+    strict.now_us = world.now
+    asked: list[int] = []
+    for i, from_inbox in enumerate((True, False)):
+        await strict.admit([world.message("acme", f"m-{i}")], "reminder", from_inbox=from_inbox)
+        stats: Any = await client.info("commandstats")  # pyright: ignore[reportUnknownMemberType]
+        asked.append(stats.get("cmdstat_waitaof", {}).get("calls", 0))
+    assert asked == [0, 1]
     await client.aclose()
 
 
