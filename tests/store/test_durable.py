@@ -35,7 +35,7 @@ async def test_a_strict_lease_survives_a_crash_of_the_store(start_valkey: Callab
 
 
 async def test_what_is_admitted_by_no_inbox_waits_for_the_disk(start_valkey: Callable[..., Valkey]) -> None:
-    """Whoever handed it over is told that it is taken, so a strict shard asks; an inbox's entry is kept there anyway."""
+    """Whoever handed it over is told that it is taken, so a strict shard asks; an inbox keeps its entry anyway."""
     client = Redis.from_url(start_valkey(appendonly=True, fsync="everysec").url)
     world = World(client)
     strict = Shard(client, clock_step_us=0, strict=True)
