@@ -9,11 +9,10 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 
-from smsd.control.story import public_state
 from smsd.core.admit import judge, unknown_fields
 from smsd.core.reasons import ENDS
 from smsd.message import Cancel, Entry, Rejection, Send
@@ -34,6 +33,18 @@ _STATES = {
     "unknown": "cancelling",
 }
 _LOOKED_UP = frozenset({"repeated", "left"})  # words whose message stands where only its record knows
+
+
+StateName = Literal[
+    "queued", "submitted", "unknown", "delivered", "undelivered", "unconfirmed", "failed", "expired", "rejected",
+    "suppressed", "cancelled",
+]  # fmt: skip
+"""The states of events (contract §3)."""
+
+
+def public_state(state: str) -> StateName:
+    """As events tell it: that a process is sending it is no state of its own there."""
+    return cast("StateName", "queued" if state == "leased" else state)
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -166,7 +177,7 @@ class Admission:
             for key, packed in zip(mine, await cast("Awaitable[list[bytes | None]]", reading), strict=True):
                 record = decode(packed) if packed else None
                 if record is not None and record.state != "tomb":
-                    found[key] = public_state(record)
+                    found[key] = public_state(record.state)
         return found
 
     def _count(self, judged: Sequence[_Judged]) -> None:

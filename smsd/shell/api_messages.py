@@ -4,15 +4,16 @@ Never decides what an entry comes to: api_admit and the store do.
 """
 
 import re
+import time
 from collections.abc import Awaitable, Sequence
 from typing import Annotated, cast
 
 import msgspec
 from msgspec import Meta
 
-from smsd.control.story import StateName, Story, public_state, story
+from smsd.control.story import Story, story
 from smsd.number import BadNumber, normalise
-from smsd.shell.api_admit import Admission, Outcome, made_ids
+from smsd.shell.api_admit import Admission, Outcome, StateName, made_ids, public_state
 from smsd.shell.api_keys import Key
 from smsd.shell.api_problems import Fault, answer, problem, refused, unreadable
 from smsd.shell.live import Live
@@ -25,6 +26,12 @@ ARRAY_MAX = 1000
 _CONFLICTS = {"id_conflict": 409, "cancel_too_late": 409, "shed": 429, "internal": 500}
 _is_key = re.compile(r"[A-Za-z0-9_.:-]{1,120}").fullmatch
 _read_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class MessageShown(Story, frozen=True, kw_only=True):
+    """All that is known of one message. While it is being sent it is `queued`, and held by `leaving`."""
+
+    state: StateName
 
 
 class FindQuery(msgspec.Struct, frozen=True):
@@ -96,8 +103,12 @@ class Messages:
 
     async def show(self, tenant: str, id: str) -> Response:
         """GET /v1/tenants/{tenant}/messages/{id}."""
-        told: Story | None = await story(self._live.shard_of(tenant), tenant, id)
-        return unknown_message() if told is None else answer(200, told)
+        shard = self._live.shard_of(tenant)
+        told = await story(self._live.config, shard, tenant, id, shard.now_us or time.time_ns() // 1000)
+        if told is None or told.state == "tomb":  # of which only a cancel is known
+            return unknown_message()
+        fields = {name: getattr(told, name) for name in told.__struct_fields__}
+        return answer(200, MessageShown(**fields | {"state": public_state(told.state)}))
 
     async def find(self, tenant: str, query: FindQuery) -> Response:
         """GET /v1/tenants/{tenant}/messages?to=. Raises Refused."""
@@ -114,7 +125,7 @@ class Messages:
         packed = await cast("Awaitable[list[bytes | None]]", asked)
         records = [(id_, decode(one)) for id_, one in zip(ids, packed, strict=True) if one]
         return answer(
-            200, FoundAll([Found(id_, public_state(r), r.class_, r.entered // 1000) for id_, r in records])
+            200, FoundAll([Found(id_, public_state(r.state), r.class_, r.entered // 1000) for id_, r in records])
         )  # fmt: skip
 
     async def cancel(self, tenant: str, id: str) -> Response:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from smsd.control.story import Story
+from smsd.control.limits import Limits
+from smsd.control.standing import Standing
 from smsd.shell.api_admit import Outcome
 from smsd.shell.api_keys import Key
-from smsd.shell.api_messages import Cancelled, FindQuery, FoundAll
+from smsd.shell.api_messages import Cancelled, FindQuery, FoundAll, MessageShown
 from smsd.shell.api_steering import Cancels, CancelWanted, Changed, Pauses, PauseWanted, Which
 from smsd.shell.api_tenants import Settings, TenantShown
 from smsd.shell.server import Request, Response
@@ -78,8 +79,9 @@ ROUTES: tuple[Route, ...] = (
         path="/v1/tenants/{tenant}/messages/{id}",
         verb=lambda api, call: api.messages.show(call.path["tenant"], call.path["id"]),
         summary="Tell the story of one message",
-        told="Its state and its whole history, until [retention] messages after its end.",
-        answers={200: Story},
+        told="Its state, what holds it now and until when (an estimate says that it is one), where its time went, and "
+        "its whole history, until [retention] messages after its end.",
+        answers={200: MessageShown},
     ),
     Route(
         name="findMessages",
@@ -137,6 +139,27 @@ ROUTES: tuple[Route, ...] = (
         answers={204: None},
         admin=True,
         tag="tenants",
+    ),
+    Route(
+        name="showLimits",
+        method="GET",
+        path="/v1/tenants/{tenant}/limits",
+        verb=lambda api, call: api.tenants.limits(call.path["tenant"]),
+        summary="Show how a tenant's limits stand",
+        told="What each is, where it comes from, how much is used, who waits at it, and which binds now.",
+        answers={200: Limits},
+        tag="tenants",
+    ),
+    Route(
+        name="showStatus",
+        method="GET",
+        path="/v1/status",
+        verb=lambda api, _: api.steering.status(),
+        summary="Show how smsd stands",
+        told="What waits, what is in flight, which config holds where, who works, who reads, and the store's memory.",
+        answers={200: Standing},
+        admin=True,
+        tag="steering",
     ),
     Route(
         name="listPauses",

@@ -12,6 +12,7 @@ from msgspec import Meta, field
 from smsd.config.settings import duration_us
 from smsd.control import holding
 from smsd.control.holding import Target
+from smsd.control.standing import standing
 from smsd.shell.api_keys import Key
 from smsd.shell.api_problems import Fault, answer, refused
 from smsd.shell.live import Live
@@ -89,6 +90,10 @@ class Steering:
 
     def __init__(self, live: Live) -> None:
         self._live = live
+
+    async def status(self) -> Response:
+        """GET /v1/status."""
+        return answer(200, await standing(self._live.local, self._live.shards))
 
     async def pauses(self) -> Response:
         """GET /v1/pauses."""

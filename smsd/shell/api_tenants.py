@@ -4,6 +4,7 @@ Never decides what a setting means, and never touches a message: smsd/control/te
 """
 
 import re
+import time
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from smsd.config import Config, ConfigErrors, tenant_settings
 from smsd.config.files import Mistake
 from smsd.config.settings import Terms
+from smsd.control.limits import limits
 from smsd.control.tenants import Tenants
 from smsd.core.limit import show
 from smsd.shell.api_problems import Fault, answer, problem
@@ -86,6 +88,11 @@ class TenantVerbs:
         if not await self._tenants.drop(tenant):
             return problem(404, "nothing was made for this tenant by command or API")
         return Response(204)
+
+    async def limits(self, tenant: str) -> Response:
+        """GET /v1/tenants/{tenant}/limits."""
+        shard = self._live.shard_of(tenant)
+        return answer(200, await limits(self._live.config, shard, tenant, shard.now_us or time.time_ns() // 1000))
 
 
 def _shown(config: Config, tenant: str, made: dict[str, Any] | None) -> TenantShown:

@@ -31,7 +31,8 @@ async def test_one_that_waits_says_until_when(api: Site) -> None:
     assert first.json == {"state": "queued", "tenant": "acme", "id": "r-1", "due_ms": at_ms}
     assert second.json["due_ms"] == at_ms
     assert api.nudged == []
-    assert (await api.ask("GET", "/v1/tenants/acme/messages/r-1")).json["due_ms"] == at_ms
+    (hold,) = (await api.ask("GET", "/v1/tenants/acme/messages/r-1")).json["holds"]
+    assert (hold["kind"], hold["until_ms"], hold["estimate"]) == ("time", at_ms, False)
 
 
 async def test_an_id_is_made_up_where_none_is_given(api: Site) -> None:
@@ -211,7 +212,8 @@ async def test_a_cancel_that_comes_too_late_is_a_conflict(api: Site) -> None:
     shard = api.live.shards[0]
     await api.send(id="r-1")
     lease = await shard.lease("default", [Offer("main", 1, 10)], n=1, request="r", process="p", span_us=10_000_000)
-    assert (await api.ask("GET", "/v1/tenants/acme/messages/r-1")).json["leaving"]
+    told = (await api.ask("GET", "/v1/tenants/acme/messages/r-1")).json
+    assert (told["state"], told["holds"][0]["kind"]) == ("queued", "leaving")
     leaving = await api.ask("POST", "/v1/tenants/acme/messages/r-1/cancel")
     assert (leaving.status, leaving.json["state"]) == (202, "cancelling")
     await shard.settle([accepted(lease.messages[0], "SM1")])

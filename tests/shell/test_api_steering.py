@@ -89,3 +89,12 @@ async def test_what_names_nothing_is_refused(api: Site, path: str, wanted: Any, 
     got = await api.ask("POST", f"/v1/{path}", json=wanted)
     assert (got.status, got.json["errors"][0]["pointer"]) == (status, pointer)
     assert (await api.ask("GET", f"/v1/{path}")).json == {path: []}
+
+
+async def test_how_smsd_stands_is_told(api: Site) -> None:
+    """As the command tells it: what waits, what is paused, which revision holds."""
+    await api.send(id="r-1")
+    await api.ask("POST", "/v1/pauses", json={"class": "marketing"})
+    told = (await api.ask("GET", "/v1/status")).json
+    assert (told["backlog"], told["revision"], told["config_is_file"]) == ({"reminder": 1, "marketing": 0}, 1, True)
+    assert [one["what"] for one in told["paused"]] == ["c:marketing"]

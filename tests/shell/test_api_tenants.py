@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.site import Site
+from tests.support.site import ACME, Site
 
 TENANT = "/v1/tenants/acme"
 
@@ -56,6 +56,16 @@ async def test_settings_that_cannot_hold_are_refused(api: Site, made: dict[str, 
     assert (got.status, [one["pointer"] for one in got.json["errors"]]) == (422, [pointer])
     assert {one["reason"] for one in got.json["errors"]} == {"bad_setting"}
     assert (await api.ask("GET", TENANT)).status == 404
+
+
+async def test_a_tenants_limits_are_told_as_they_stand(api: Site) -> None:
+    """What was made is there with its source, also to a key of that tenant alone."""
+    await api.ask("PUT", TENANT, json={"limits": ["5/s"]})
+    await api.live.follow_tenants()
+    await api.send()
+    got = await api.ask("GET", f"{TENANT}/limits", key=ACME)
+    assert (got.status, got.json["tenant"], got.json["known"], got.json["queued"]) == (200, "acme", True, 1)
+    assert [(one["scope"], one["limit"]) for one in got.json["uses"]] == [("tenant", "5/s")]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"7", b"{", b"null", b'{"a":"\xff"}'])
