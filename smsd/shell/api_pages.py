@@ -1,7 +1,7 @@
 """The reference page of the API at /docs, with all that it needs: it works without the internet, and without a key.
 
 Never lets the page run or load anything that is not ours: its policy allows no inline script and no other host. The
-viewer is swagger-ui (reference/LICENSE), kept compressed as it is served.
+viewer is swagger-ui 5.35.0 (swagger-ui-dist; reference/LICENSE), kept compressed as it is served.
 """
 
 import gzip
