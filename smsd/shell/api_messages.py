@@ -6,7 +6,7 @@ Never decides what an entry comes to: api_admit and the store do.
 import re
 import time
 from collections.abc import Awaitable, Sequence
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta
@@ -107,8 +107,8 @@ class Messages:
         told = await story(self._live.config, shard, tenant, id, shard.now_us or time.time_ns() // 1000)
         if told is None or told.state == "tomb":  # of which only a cancel is known
             return unknown_message()
-        fields = {name: getattr(told, name) for name in told.__struct_fields__}
-        return answer(200, MessageShown(**fields | {"state": public_state(told.state)}))
+        fields: dict[str, Any] = {name: getattr(told, name) for name in told.__struct_fields__}
+        return answer(200, MessageShown(**{**fields, "state": public_state(told.state)}))
 
     async def find(self, tenant: str, query: FindQuery) -> Response:
         """GET /v1/tenants/{tenant}/messages?to=. Raises Refused."""
