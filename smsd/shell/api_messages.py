@@ -108,7 +108,8 @@ class Messages:
         if told is None or told.state == "tomb":  # of which only a cancel is known
             return unknown_message()
         fields: dict[str, Any] = {name: getattr(told, name) for name in told.__struct_fields__}
-        return answer(200, MessageShown(**{**fields, "state": public_state(told.state)}))
+        fields["state"] = public_state(told.state)
+        return answer(200, MessageShown(**fields))
 
     async def find(self, tenant: str, query: FindQuery) -> Response:
         """GET /v1/tenants/{tenant}/messages?to=. Raises Refused."""
