@@ -1,4 +1,5 @@
-# The daemon as an image: the first stage builds, the second holds only Python and what the lock file names.
+# The daemon as an image: the first stage builds, the second holds only Python and what the lock file names. Bytecode is
+# compiled here, because who runs it may not write it, and would compile everything again at each start.
 #   docker build -t smsd .
 #   docker run -v ./smsd.toml:/etc/smsd/smsd.toml:ro -v smsd-data:/var/lib/smsd -p 8775:8775 -p 8776:8776 smsd
 
@@ -8,12 +9,12 @@ COPY pyproject.toml ./
 COPY requirements/ requirements/
 RUN python -m venv tools && tools/bin/pip install --require-hashes -r requirements/build.txt
 RUN python -m venv --without-pip /opt/smsd
-RUN tools/bin/uv pip install --python /opt/smsd/bin/python --require-hashes -r requirements/run.txt
+RUN tools/bin/uv pip install --compile-bytecode --python /opt/smsd/bin/python --require-hashes -r requirements/run.txt
 COPY README.md CHANGELOG.md LICENSE ./
 COPY smsd/ smsd/
 COPY providers/ providers/
 RUN tools/bin/hatchling build -t wheel
-RUN tools/bin/uv pip install --python /opt/smsd/bin/python --no-deps dist/*.whl
+RUN tools/bin/uv pip install --compile-bytecode --python /opt/smsd/bin/python --no-deps dist/*.whl
 
 FROM python:3.13-slim
 COPY --from=build /opt/smsd /opt/smsd

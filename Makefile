@@ -90,6 +90,10 @@ clean: ## Remove the virtual environment and what tools left behind; data (var/)
 
 # ---- Set-up ---------------------------------------------------------------------------------------------------------
 
+# What smsd imports is compiled once, here: where Python may not write that down (PYTHONDONTWRITEBYTECODE, a folder of
+# somebody else), each command would do it again, which takes longer than all else it does at its start.
+WARM := import redis.asyncio, aiohttp, phonenumbers, rich.live, shtab, twilio.request_validator, smsd.shell.supervisor
+
 $(RUN): pyproject.toml requirements/build.txt requirements/run.txt $(STALE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "smsd needs Python 3.11 or newer, which '$(PYTHON)' is not." \
@@ -100,6 +104,7 @@ $(RUN): pyproject.toml requirements/build.txt requirements/run.txt $(STALE)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
 	@$(INSTALL) --require-hashes -r requirements/run.txt
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c '$(WARM)'
 	@echo "$(CURDIR)" > $@
 
 $(DEV): $(RUN) requirements/dev.txt
