@@ -38,10 +38,9 @@ class Command(NamedTuple):
 
 
 def word(shown: str, said: str, *, name: str = "", times: str = "", choices: tuple[str, ...] = ()) -> Takes:
-    """A word by its place."""
-    return Takes(
-        name or shown.lower(), said, shown=shown, times=times, choices=choices, default=[] if times == "*" else ""
-    )
+    """A word by its place. Where it may be absent, it is then None."""
+    default: object = [] if times == "*" else None if times == "?" else ""
+    return Takes(name or shown.lower(), said, shown=shown, times=times, choices=choices, default=default)
 
 
 def option(

@@ -121,6 +121,75 @@ ASK = (
     ),
 )
 
+NAMES = word("NAME", "what it is called; a campaign is called TENANT NAME", name="names", times="*")
+YES = switch("--yes", "do not ask")
+REASON = option("--reason", "TEXT", "why, kept with it")
+
+PAUSED = {
+    "all": (),
+    "tenant": ("tenant",),
+    "class": ("class_",),
+    "campaign": ("tenant", "campaign"),
+    "sender": ("sender",),
+    "provider": ("provider",),
+}
+"""What can be paused, and the names that it takes."""
+
+CANCELLED = {
+    "message": ("tenant", "id"),
+    "campaign": ("tenant", "campaign"),
+    "class": ("class_",),
+    "tenant": ("tenant",),
+}
+"""What can be cancelled, likewise."""
+
+STEER = (
+    Command(
+        "pause",
+        "smsd.cli.steer:pause",
+        "Pause sending, or list what is paused",
+        (
+            word("WHAT", "what is paused; without it all pauses are listed", times="?", choices=tuple(PAUSED)),
+            NAMES,
+            option("--for", "TIME", "as 30m or 12h; else until it is resumed", name="for_"),
+            REASON,
+            CONFIG,
+            JSON,
+        ),
+        more="It holds in every process at once, whatever is queued. Taking in goes on, and so does what has left. Who "
+        "paused it, when and why is kept.",
+        example='smsd pause tenant acme --for 30m --reason "asked by the tenant"',
+    ),
+    Command(
+        "resume",
+        "smsd.cli.steer:resume",
+        "Lift a pause",
+        (word("WHAT", "what goes on", choices=tuple(PAUSED)), NAMES, CONFIG, JSON),
+        codes=("1 when it was not paused",),
+        example="smsd resume campaign acme spring",
+    ),
+    Command(
+        "cancel",
+        "smsd.cli.steer:cancel",
+        "Cancel what waits, or list what was cancelled",
+        (
+            word("WHAT", "what is cancelled; without it all cancels are listed", times="?", choices=tuple(CANCELLED)),
+            word("NAME", "what it is called: TENANT ID, TENANT NAME, CLASS or TENANT", name="names", times="*"),
+            option("--tenant", "TENANT", "of a class: only this tenant's messages"),
+            REASON,
+            switch("--lift", "of a campaign: what comes from now on is sent again"),
+            YES,
+            CONFIG,
+            JSON,
+        ),
+        more="It says how many queued messages it concerns and asks first; without a terminal it wants --yes. What has "
+        "left is not called back. A campaign stays cancelled, also for what comes later, until it is lifted; of a "
+        "tenant or a class only what was there is cancelled.",
+        codes=("1 when a message has left already, or the answer was no",),
+        example="smsd cancel campaign acme spring --yes",
+    ),
+)
+
 TOOLS = (
     Command(
         "demo",
@@ -193,7 +262,7 @@ TOOLS = (
     ),
 )
 
-GROUPS = {"Run and change": RUN, "Ask": ASK, "Tools": TOOLS}
+GROUPS = {"Run and change": RUN, "Ask": ASK, "Stop and go": STEER, "Tools": TOOLS}
 """Commands as the help shows them."""
 
 COMMANDS = {command.name: command for commands in GROUPS.values() for command in commands}

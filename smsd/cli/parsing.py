@@ -81,7 +81,7 @@ def _add(group: Any, takes: Takes) -> Any:
     if takes.read is not None:
         options["type"] = _reading(takes.read)
     if takes.choices:
-        options["choices"] = takes.choices
+        options |= {"choices": takes.choices, "help": f"{options['help']}: {', '.join(takes.choices)}"}
     if takes.times:
         options["nargs"] = takes.times
     options |= {"metavar": takes.shown, "default": default}

@@ -51,6 +51,25 @@ def answer(value: object, text: str, *, json: bool) -> None:
     say(text)
 
 
+def agreed(question: str, *, yes: bool) -> None:
+    """Asks on the terminal whether to go on; `yes`: it was said before. Raises Trouble when it is not to go on."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Trouble(f"{question} Nobody can be asked without a terminal: --yes says that it is meant", Code.MISTAKE)
+    sys.stderr.write(f"{question} Go on? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Trouble("nothing was done")
+
+
+def moment(at_ms: int) -> str:
+    """An instant, for people."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
 def complain(text: str) -> None:
     """To standard error."""
     sys.stderr.write(f"smsd: {text}\n")
