@@ -190,6 +190,58 @@ STEER = (
     ),
 )
 
+FILTERS = (
+    option("--tenant", "TENANT", "only this tenant's"),
+    option("--reason", "REASON", "only those, as unroutable"),
+    option("--class", "CLASS", "only of this class's inbox", name="class_"),
+    option("--since", "TIME", "from then on: as 2h (ago), or as 2026-11-24T10:00:00+01:00"),
+    option("--before", "TIME", "until then: likewise"),
+)
+IDS = word("ID", "dead entries; without one all that the options leave", name="ids", times="*")
+OLDEST = option("--limit", "N", "at most so many, the oldest first; 0: all", read=whole, default=0)
+
+DEAD = (
+    Command(
+        "dead list",
+        "smsd.cli.dead:list_",
+        "List entries that could not be taken, and why",
+        (*FILTERS, option("--limit", "N", "the last N; 0: all", read=whole, default=20), CONFIG, JSON),
+        example="smsd dead list --tenant acme --since 2h",
+    ),
+    Command(
+        "dead show",
+        "smsd.cli.dead:show",
+        "Show one entry that could not be taken",
+        (
+            word("ID", "the dead entry, as dead list tells it"),
+            switch("--private", "also to whom it goes and what it says"),
+            CONFIG,
+            JSON,
+        ),
+        codes=("1 when there is none (any more)",),
+        example="smsd dead show 1764288000000-0",
+    ),
+    Command(
+        "dead redrive",
+        "smsd.cli.dead:redrive",
+        "Put entries back into the inbox that they came from",
+        (IDS, *FILTERS, OLDEST, YES, CONFIG, JSON),
+        more="Each goes back in one step, as it was written: none is lost or doubled, whatever happens meanwhile. It "
+        "says how many there are and asks first; without a terminal it wants --yes.",
+        codes=("1 when some came from no inbox and stay, or the answer was no",),
+        example="smsd dead redrive --reason unroutable --since 2h --yes",
+    ),
+    Command(
+        "dead purge",
+        "smsd.cli.dead:purge",
+        "Forget entries that could not be taken",
+        (IDS, *FILTERS, OLDEST, YES, CONFIG, JSON),
+        more="It says how many there are and asks first; without a terminal it wants --yes.",
+        codes=("1 when the answer was no",),
+        example="smsd dead purge --before 168h --yes",
+    ),
+)
+
 TOOLS = (
     Command(
         "demo",
@@ -262,7 +314,7 @@ TOOLS = (
     ),
 )
 
-GROUPS = {"Run and change": RUN, "Ask": ASK, "Stop and go": STEER, "Tools": TOOLS}
+GROUPS = {"Run and change": RUN, "Ask": ASK, "Stop and go": STEER, "Dead entries": DEAD, "Tools": TOOLS}
 """Commands as the help shows them."""
 
 COMMANDS = {command.name: command for commands in GROUPS.values() for command in commands}

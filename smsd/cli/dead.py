@@ -1,0 +1,173 @@
+"""The commands about entries that could not be taken: dead list, show, redrive, purge.
+
+Never shows a text or a number unless that was asked for. What is changed is counted first (smsd/control/dead.py).
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smsd.cli.say import Code, Trouble, agreed, answer, moment, run
+
+if TYPE_CHECKING:
+    from smsd.control.dead import Wanted
+    from smsd.store.dead import Dead
+
+OPEN = ("tenant", "id", "class", "campaign", "region", "from", "not_before", "not_after", "op", "replaces")
+"""Fields of an entry that are shown; all others, also mistyped ones, may tell to whom it goes or what it says."""
+
+
+def list_(
+    *, tenant: str, reason: str, class_: str, since: str, before: str, limit: int, config: Path, json: bool
+) -> Code:
+    """List entries that could not be taken."""
+    from smsd.cli.reach import reach
+    from smsd.control.dead import found
+
+    wanted = _wanted([], tenant, reason, class_, since, before)
+
+    async def look() -> "list[Dead]":
+        async with reach(config) as store:
+            return await found(store.shards, wanted)
+
+    there = run(look())
+    shown = there[-limit:] if limit else there
+    lines = [
+        f"{one.id}  {moment(one.at_ms)}  {one.reason}: {one.tenant or 'no tenant'}, {one.class_ or 'no class'}"
+        f"{f', {one.given_id}' if one.given_id else ''}: {one.detail}"
+        for one in shown
+    ]
+    if len(shown) < len(there):
+        lines.append(f"these are the last {len(shown)} of {len(there):,}: --limit shows more")
+    answer(shown, "\n".join(lines) or "no dead entry is there, or none of these", json=json)
+    return Code.OK
+
+
+def show(*, id: str, private: bool, config: Path, json: bool) -> Code:
+    """Show one entry."""
+    from smsd.cli.reach import reach
+    from smsd.store.dead import fields_of
+
+    if re.fullmatch(r"\d{1,19}-\d{1,19}", id, re.ASCII) is None:
+        raise Trouble(f'"{id}" is no id of a dead entry, as 1764288000000-0: smsd dead list tells them', Code.MISTAKE)
+
+    async def look() -> dict[str, str] | None:
+        async with reach(config) as store:
+            each = [await fields_of(shard, id) for shard in store.shards]
+            return next((fields for fields in each if fields is not None), None)
+
+    fields = run(look())
+    if fields is None:
+        raise Trouble(f"there is no dead entry {id}: smsd dead list tells what is there")
+    secret = [name for name in fields if name == "message" or (name[:3] == "in." and name[3:] not in OPEN)]
+    hidden = {name: f"{len(fields[name])} characters: --private shows them" for name in secret}
+    shown = fields if private else fields | hidden
+    width = max(map(len, shown))
+    answer({"id": id, **shown}, "\n".join(f"{name:{width}}  {value}" for name, value in shown.items()), json=json)
+    return Code.OK
+
+
+def redrive(
+    *,
+    ids: list[str],
+    tenant: str,
+    reason: str,
+    class_: str,
+    since: str,
+    before: str,
+    limit: int,
+    yes: bool,
+    config: Path,
+    json: bool,
+) -> Code:
+    """Put entries back into the inbox that they came from."""
+    return run(_redrive(_wanted(ids, tenant, reason, class_, since, before), limit, config, yes=yes, json=json))
+
+
+async def _redrive(wanted: "Wanted", limit: int, config: Path, *, yes: bool, json: bool) -> Code:
+    from smsd.cli.reach import reach
+    from smsd.control import dead
+
+    async with reach(config) as store:
+        these = await dead.found(store.shards, wanted)
+        these = these[:limit] if limit else these
+        stay = sum(not one.stream for one in these)
+        if these:
+            rest = f", of which {stay} came from no inbox and stay" if stay else ""
+            agreed(f"This puts {_entries(len(these))} back into the inboxes{rest}.", yes=yes)
+        done = await dead.redrive(store.shards, these)
+    parts = [f"{done.redriven:,} redriven"]
+    parts += [f"{done.gone:,} gone meanwhile"] if done.gone else []
+    parts += [f"{done.left:,} stay: they came from no inbox, so purge them or send anew"] if done.left else []
+    answer(done, "; ".join(parts) if these else "no dead entry is there, or none of these", json=json)
+    return Code.NOT if done.left else Code.OK
+
+
+def purge(
+    *,
+    ids: list[str],
+    tenant: str,
+    reason: str,
+    class_: str,
+    since: str,
+    before: str,
+    limit: int,
+    yes: bool,
+    config: Path,
+    json: bool,
+) -> Code:
+    """Forget entries."""
+    return run(_purge(_wanted(ids, tenant, reason, class_, since, before), limit, config, yes=yes, json=json))
+
+
+async def _purge(wanted: "Wanted", limit: int, config: Path, *, yes: bool, json: bool) -> Code:
+    from smsd.cli.reach import reach
+    from smsd.control import dead
+
+    async with reach(config) as store:
+        these = await dead.found(store.shards, wanted)
+        these = these[:limit] if limit else these
+        if these:
+            agreed(f"This forgets {_entries(len(these))} for good.", yes=yes)
+        purged = await dead.purge(store.shards, these)
+    answer({"purged": purged}, f"{purged:,} purged" if these else "no dead entry is there, or none of these", json=json)
+    return Code.OK
+
+
+def _entries(n: int) -> str:
+    return f"{n:,} dead entr{'y' if n == 1 else 'ies'}"
+
+
+def _wanted(ids: list[str], tenant: str, reason: str, class_: str, since: str, before: str) -> "Wanted":
+    from smsd.control.dead import Wanted
+
+    return Wanted(
+        ids=frozenset(ids),
+        tenant=tenant,
+        reason=reason,
+        class_=class_,
+        since_ms=_when_ms("--since", since),
+        before_ms=_when_ms("--before", before),
+    )
+
+
+def _when_ms(flag: str, text: str) -> int:
+    """An instant that was typed as such, or as a time ago. Raises Trouble."""
+    import time
+    from datetime import datetime
+
+    from smsd.config.settings import duration_us
+
+    if not text:
+        return 0
+    try:
+        return time.time_ns() // 1_000_000 - duration_us(text) // 1000
+    except ValueError:
+        pass
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise Trouble(f"{flag}: a time ago as 2h, or an instant as 2026-11-24T10:00:00+01:00", Code.MISTAKE)
+    return int(at.timestamp() * 1000)

@@ -1,0 +1,73 @@
+"""dead list, show, redrive and purge, typed as an operator does."""
+
+from collections.abc import Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from smsd.store import keys
+from tests.support.running import TO, Said
+from tests.support.world import ask
+
+Typed = Callable[..., Said]
+DEAD = keys.key(0, "dead")
+
+
+@pytest.fixture
+async def there(redis: Redis) -> Redis:
+    """Three dead entries, the last of which came from no inbox."""
+    for n, tenant in enumerate(("acme", "other"), 1):
+        fields = {"reason": "unroutable", "detail": "no route", "at": f"{n}000", "stream": keys.inbox(0, "reminder")}
+        await redis.xadd(DEAD, {**fields, "in.tenant": tenant, "in.to": TO, "in.body": "secret"}, id=f"{n}000-0")
+    await redis.xadd(DEAD, {"reason": "internal", "detail": "stuck", "tenant": "acme", "message": "x"}, id="3000-0")
+    return redis
+
+
+async def test_a_list_says_why_and_not_to_whom(typed: Typed, there: Redis) -> None:
+    """One line each, the last ones last, with how many there are; nobody's number and no text."""
+    said = typed("dead list --limit 2")
+    assert said.out.splitlines() == [
+        "2000-0  1970-01-01 00:00:02Z  unroutable: other, reminder: no route",
+        "3000-0  1970-01-01 00:00:03Z  internal: acme, no class: stuck",
+        "these are the last 2 of 3: --limit shows more",
+    ]
+    assert [one["id"] for one in typed("dead list --tenant acme --json").json()] == ["1000-0", "3000-0"]
+    assert typed("dead list --since 2h").out == "no dead entry is there, or none of these\n"
+
+
+async def test_an_entry_is_shown_without_what_is_private(typed: Typed, there: Redis) -> None:
+    """To whom it goes and what it says is shown only when that is asked for."""
+    said = typed("dead show 1000-0")
+    assert (said.code, TO in said.out, "secret" in said.out) == (0, False, False)
+    assert "in.tenant  acme" in said.out
+    assert typed("dead show 1000-0 --private --json").json()["in.body"] == "secret"
+    assert (typed("dead show 9-9").code, typed("dead show nosuch").code) == (1, 2)
+
+
+async def test_redriving_says_how_many_and_wants_a_yes(typed: Typed, there: Redis) -> None:
+    """Nothing is done without a yes; what came from no inbox is told, and stays."""
+    said = typed("dead redrive")
+    assert (said.code, "3 dead entries back into the inboxes, of which 1 came from no inbox" in said.err) == (2, True)
+    assert await there.xlen(DEAD) == 3
+    assert typed("dead redrive --tenant other --yes").out == "1 redriven\n"
+    done = typed("dead redrive --yes --json")
+    assert (done.code, done.json()) == (1, {"redriven": 1, "gone": 0, "left": 1})
+    written = await ask(there, "XRANGE", keys.inbox(0, "reminder"), "-", "+")
+    assert written[0][1] == {b"tenant": b"other", b"to": TO.encode(), b"body": b"secret"}
+
+
+async def test_purging_says_how_many_and_wants_a_yes(typed: Typed, there: Redis) -> None:
+    """By id or by what they are, as many as were told."""
+    assert "2 dead entries for good" in typed("dead purge 1000-0 3000-0").err
+    assert typed("dead purge --limit 1 --yes").out == "1 purged\n"
+    assert typed("dead purge 3000-0 --yes --json").json() == {"purged": 1}
+    assert typed("dead purge --before 2000-01-01T00:00:00Z --yes").out == "1 purged\n"
+    assert typed("dead purge --yes").out == "no dead entry is there, or none of these\n"
+
+
+@pytest.mark.parametrize("line", ["dead list --since yesterday", "dead list --before 2026-01-01T00:00:00"])
+def test_a_time_that_is_none_is_told(typed: Typed, line: str) -> None:
+    """An instant needs its offset."""
+    said = typed(line)
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    assert "a time ago as 2h, or an instant as" in said.err
