@@ -4,6 +4,7 @@ Pure and light: the whole table of commands is made of this at each start. Never
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 Read = Callable[[str], object]
@@ -18,7 +19,7 @@ class Takes(NamedTuple):
     shown: str = ""  # what stands for the value in the help: "TENANT"
     read: Read | None = None  # makes the value of what was typed; None: the text itself, or a switch
     default: object = None
-    times: str = ""  # of words: "" one, "?" at most one, "*" any
+    times: str = ""  # "" one, "?" at most one word, "*" any number
     choices: tuple[str, ...] = ()
     switch: bool = False
     file: bool = False  # names a file, for completion
@@ -53,9 +54,11 @@ def option(
     default: object = "",
     choices: tuple[str, ...] = (),
     file: bool = False,
+    again: bool = False,
 ) -> Takes:
-    """An option with a value."""
-    return Takes(name or _parameter(flag), said, flag, shown, read=read, default=default, choices=choices, file=file)
+    """An option with a value. `again`: it may be given more than once, and is then a list."""
+    made = Takes(name or _parameter(flag), said, flag, shown, read, default, choices=choices, file=file)
+    return made._replace(times="*", default=[]) if again else made
 
 
 def switch(flag: str, said: str) -> Takes:
@@ -81,3 +84,8 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f'"{text}" is no number, as 2.5') from None
+
+
+CONFIG = Takes("config", "the config file", "--config", "FILE", read=Path, file=True)
+JSON = switch("--json", "answer as one line of JSON")
+YES = switch("--yes", "do not ask")

@@ -6,10 +6,8 @@ takes what its row says.
 
 from pathlib import Path
 
-from smsd.cli.command import Command, Takes, number, option, switch, whole, word
-
-CONFIG = Takes("config", "the config file", "--config", "FILE", read=Path, file=True)
-JSON = switch("--json", "answer as one line of JSON")
+from smsd.cli.command import CONFIG, JSON, Command, number, option, switch, whole, word
+from smsd.cli.commands_steer import DEAD, STEER, TENANTS
 
 TENANT = word("TENANT", "whose message it is")
 
@@ -121,127 +119,6 @@ ASK = (
     ),
 )
 
-NAMES = word("NAME", "what it is called; a campaign is called TENANT NAME", name="names", times="*")
-YES = switch("--yes", "do not ask")
-REASON = option("--reason", "TEXT", "why, kept with it")
-
-PAUSED = {
-    "all": (),
-    "tenant": ("tenant",),
-    "class": ("class_",),
-    "campaign": ("tenant", "campaign"),
-    "sender": ("sender",),
-    "provider": ("provider",),
-}
-"""What can be paused, and the names that it takes."""
-
-CANCELLED = {
-    "message": ("tenant", "id"),
-    "campaign": ("tenant", "campaign"),
-    "class": ("class_",),
-    "tenant": ("tenant",),
-}
-"""What can be cancelled, likewise."""
-
-STEER = (
-    Command(
-        "pause",
-        "smsd.cli.steer:pause",
-        "Pause sending, or list what is paused",
-        (
-            word("WHAT", "what is paused; without it all pauses are listed", times="?", choices=tuple(PAUSED)),
-            NAMES,
-            option("--for", "TIME", "as 30m or 12h; else until it is resumed", name="for_"),
-            REASON,
-            CONFIG,
-            JSON,
-        ),
-        more="It holds in every process at once, whatever is queued. Taking in goes on, and so does what has left. Who "
-        "paused it, when and why is kept.",
-        example='smsd pause tenant acme --for 30m --reason "asked by the tenant"',
-    ),
-    Command(
-        "resume",
-        "smsd.cli.steer:resume",
-        "Lift a pause",
-        (word("WHAT", "what goes on", choices=tuple(PAUSED)), NAMES, CONFIG, JSON),
-        codes=("1 when it was not paused",),
-        example="smsd resume campaign acme spring",
-    ),
-    Command(
-        "cancel",
-        "smsd.cli.steer:cancel",
-        "Cancel what waits, or list what was cancelled",
-        (
-            word("WHAT", "what is cancelled; without it all cancels are listed", times="?", choices=tuple(CANCELLED)),
-            word("NAME", "what it is called: TENANT ID, TENANT NAME, CLASS or TENANT", name="names", times="*"),
-            option("--tenant", "TENANT", "of a class: only this tenant's messages"),
-            REASON,
-            switch("--lift", "of a campaign: what comes from now on is sent again"),
-            YES,
-            CONFIG,
-            JSON,
-        ),
-        more="It says how many queued messages it concerns and asks first; without a terminal it wants --yes. What has "
-        "left is not called back. A campaign stays cancelled, also for what comes later, until it is lifted; of a "
-        "tenant or a class only what was there is cancelled.",
-        codes=("1 when a message has left already, or the answer was no",),
-        example="smsd cancel campaign acme spring --yes",
-    ),
-)
-
-FILTERS = (
-    option("--tenant", "TENANT", "only this tenant's"),
-    option("--reason", "REASON", "only those, as unroutable"),
-    option("--class", "CLASS", "only of this class's inbox", name="class_"),
-    option("--since", "TIME", "from then on: as 2h (ago), or as 2026-11-24T10:00:00+01:00"),
-    option("--before", "TIME", "until then: likewise"),
-)
-IDS = word("ID", "dead entries; without one all that the options leave", name="ids", times="*")
-OLDEST = option("--limit", "N", "at most so many, the oldest first; 0: all", read=whole, default=0)
-
-DEAD = (
-    Command(
-        "dead list",
-        "smsd.cli.dead:list_",
-        "List entries that could not be taken, and why",
-        (*FILTERS, option("--limit", "N", "the last N; 0: all", read=whole, default=20), CONFIG, JSON),
-        example="smsd dead list --tenant acme --since 2h",
-    ),
-    Command(
-        "dead show",
-        "smsd.cli.dead:show",
-        "Show one entry that could not be taken",
-        (
-            word("ID", "the dead entry, as dead list tells it"),
-            switch("--private", "also to whom it goes and what it says"),
-            CONFIG,
-            JSON,
-        ),
-        codes=("1 when there is none (any more)",),
-        example="smsd dead show 1764288000000-0",
-    ),
-    Command(
-        "dead redrive",
-        "smsd.cli.dead:redrive",
-        "Put entries back into the inbox that they came from",
-        (IDS, *FILTERS, OLDEST, YES, CONFIG, JSON),
-        more="Each goes back in one step, as it was written: none is lost or doubled, whatever happens meanwhile. It "
-        "says how many there are and asks first; without a terminal it wants --yes.",
-        codes=("1 when some came from no inbox and stay, or the answer was no",),
-        example="smsd dead redrive --reason unroutable --since 2h --yes",
-    ),
-    Command(
-        "dead purge",
-        "smsd.cli.dead:purge",
-        "Forget entries that could not be taken",
-        (IDS, *FILTERS, OLDEST, YES, CONFIG, JSON),
-        more="It says how many there are and asks first; without a terminal it wants --yes.",
-        codes=("1 when the answer was no",),
-        example="smsd dead purge --before 168h --yes",
-    ),
-)
-
 TOOLS = (
     Command(
         "demo",
@@ -314,7 +191,14 @@ TOOLS = (
     ),
 )
 
-GROUPS = {"Run and change": RUN, "Ask": ASK, "Stop and go": STEER, "Dead entries": DEAD, "Tools": TOOLS}
+GROUPS = {
+    "Run and change": RUN,
+    "Ask": ASK,
+    "Stop and go": STEER,
+    "Tenants": TENANTS,
+    "Dead entries": DEAD,
+    "Tools": TOOLS,
+}
 """Commands as the help shows them."""
 
 COMMANDS = {command.name: command for commands in GROUPS.values() for command in commands}

@@ -56,7 +56,7 @@ def given(command: Command, typed: Sequence[str]) -> dict[str, Any]:
 def filled(parser: argparse.ArgumentParser, command: Command, file: object = None) -> argparse.ArgumentParser:
     """A parser that knows what a command takes. `file`: how shtab completes the name of a file."""
     parser.description = folded(f"{command.summary}.", command.more)
-    parser.epilog = folded(ends(command), f"Example: {command.example}" if command.example else "")
+    parser.epilog = "\n\n".join(filter(None, (folded(ends(command)), f"Example:\n  {command.example}")))
     groups = {title: parser.add_argument_group(title) for title in ("It takes", "Options", "Everywhere")}
     for takes in command.takes:
         title = "Everywhere" if takes.name in EVERYWHERE else "Options" if takes.flag else "It takes"
@@ -73,7 +73,7 @@ def _add(group: Any, takes: Takes) -> Any:
     if takes.name == "config":
         default = Path(os.environ.get("SMSD_CONFIG") or "smsd.toml")
         said += " (default: $SMSD_CONFIG, else smsd.toml)"
-    elif takes.flag and default not in ("", None, False):
+    elif takes.flag and default not in ("", None, False, []):
         said += f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
     options: dict[str, Any] = {"help": said.replace("%", "%%")}
     if takes.switch:
@@ -83,7 +83,7 @@ def _add(group: Any, takes: Takes) -> Any:
     if takes.choices:
         options |= {"choices": takes.choices, "help": f"{options['help']}: {', '.join(takes.choices)}"}
     if takes.times:
-        options["nargs"] = takes.times
+        options |= {"action": "append"} if takes.flag else {"nargs": takes.times}
     options |= {"metavar": takes.shown, "default": default}
     names = {"dest": takes.name} if takes.flag else {}
     return group.add_argument(takes.flag or takes.name, **names, **options)

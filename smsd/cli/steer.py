@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smsd.cli.commands import CANCELLED, PAUSED
+from smsd.cli.commands_steer import CANCELLED, PAUSED
 from smsd.cli.say import Code, Trouble, agreed, answer, moment, run
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from smsd.cli.command import Command, option, switch, whole, word
-from smsd.cli.commands import CONFIG
+from smsd.cli.command import CONFIG, Command, option, switch, whole, word
 from smsd.cli.parsing import Helped, Mistyped, given
 
 COMMAND = Command(
