@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     "docs/LIFECYCLE.md": "smsd.core.state:lifecycle",
     "docs/REASONS.md": "smsd.core.reasons:page",
+    "docs/COMMANDS.md": "smsd.cli.manual:page",
     "config/smsd.schema.json": "smsd.config.schema:page",
 }
 """Page -> the function, without arguments, that returns its whole text."""

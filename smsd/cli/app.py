@@ -28,6 +28,12 @@ def call(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as `smsd status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Code.OK
+    except Exception:  # noqa: BLE001 - a fault of ours must not look like an answer: 1 means "not as wished"
+        import traceback
+
+        traceback.print_exc()
+        complain("this is a fault of smsd itself: report it with the lines above")
+        return Code.BROKEN
 
 
 def _named(typed: Sequence[str]) -> tuple[str, list[str]]:

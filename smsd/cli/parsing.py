@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from smsd.cli.command import Command, Takes
 from smsd.cli.commands import COMMANDS
-from smsd.cli.manual import ends, folded
+from smsd.cli.manual import choices, default, ends, folded
 
 EVERYWHERE = ("config", "json")
 HELP = ("-h", "--help")
@@ -68,23 +68,21 @@ def filled(parser: argparse.ArgumentParser, command: Command, file: object = Non
 
 
 def _add(group: Any, takes: Takes) -> Any:
-    default: Any = takes.default
-    said = takes.help
+    fixed: Any = takes.default
+    said = f"{takes.help}{choices(takes)}{default(takes)}"
     if takes.name == "config":
-        default = Path(os.environ.get("SMSD_CONFIG") or "smsd.toml")
+        fixed = Path(os.environ.get("SMSD_CONFIG") or "smsd.toml")
         said += " (default: $SMSD_CONFIG, else smsd.toml)"
-    elif takes.flag and default not in ("", None, False, []):
-        said += f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
     options: dict[str, Any] = {"help": said.replace("%", "%%")}
     if takes.switch:
         return group.add_argument(takes.flag, dest=takes.name, action="store_true", **options)
     if takes.read is not None:
         options["type"] = _reading(takes.read)
     if takes.choices:
-        options |= {"choices": takes.choices, "help": f"{options['help']}: {', '.join(takes.choices)}"}
+        options["choices"] = takes.choices
     if takes.times:
         options |= {"action": "append"} if takes.flag else {"nargs": takes.times}
-    options |= {"metavar": takes.shown, "default": default}
+    options |= {"metavar": takes.shown, "default": fixed}
     names = {"dest": takes.name} if takes.flag else {}
     return group.add_argument(takes.flag or takes.name, **names, **options)
 
