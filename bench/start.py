@@ -47,6 +47,11 @@ TYPED = {
     "health": (),
     "segments": ("See you at 10:00",),
     "completion": ("bash",),
+    "pause": (),
+    "cancel": (),
+    "tenant show": ("acme",),
+    "tenant set": ("acme", "--limit", "5/s"),
+    "dead list": (),
 }
 """What is typed behind a command; --help for all others."""
 

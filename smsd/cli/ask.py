@@ -25,6 +25,8 @@ def send(
     """Send one message and wait for its end."""
     from smsd.cli.ask_send import Letter, post
 
+    if timeout < 0:
+        raise Trouble("--timeout is at least 0: seconds to wait, 0 for not at all", Code.MISTAKE)
     fields = {
         "tenant": tenant,
         "to": to,
@@ -37,7 +39,8 @@ def send(
     }
     letter = Letter(class_, {name: value for name, value in fields.items() if value}, timeout)
     end = run(post(config, letter, tell=(lambda _: None) if json else say))
-    answer(end, f"{end['state']}{': ' + end['reason'] if end.get('reason') else ''}", json=json)
+    why = [end[name] for name in ("reason", "detail") if end.get(name)]
+    answer(end, ": ".join((end["state"], *why)), json=json)
     return Code.OK if end["state"] == "delivered" or timeout == 0 else Code.NOT
 
 

@@ -33,12 +33,18 @@ async def post(config: Path, letter: Letter, *, tell: Callable[[str], object]) -
         if letter.class_ not in known:
             raise Trouble(f'there is no class "{letter.class_}": there are {", ".join(known)}', Code.MISTAKE)
         fields = {"id": f"cli-{secrets.token_hex(6)}"} | letter.fields
-        shard = crc32(fields["tenant"].encode()) % len(store.shards)
+        tenant, id_ = fields["tenant"], fields["id"]
+        shard = crc32(tenant.encode()) % len(store.shards)
+        known = await store.shards[shard].record(f"{tenant}/{id_}")
+        if known is not None and known.state != "tomb":
+            raise Trouble(f"tenant {tenant} has a message {id_} already, which is {known.state}: give another --id")
+        if "id" not in letter.fields:
+            tell(f"message {id_} of tenant {tenant}")
         after = await _last(store, shard)
         entry = await store.client.xadd(keys.inbox(shard, letter.class_), dict(fields))
         if not letter.timeout_s:
-            return {"state": "enqueued", "tenant": fields["tenant"], "id": fields["id"], "entry_id": _text(entry)}
-        return await _follow(store, shard, after, fields, letter.timeout_s, tell)
+            return {"state": "enqueued", "tenant": tenant, "id": id_, "entry_id": _text(entry)}
+        return await _follow(store, shard, after, fields | {"entry_id": _text(entry)}, letter.timeout_s, tell)
 
 
 async def _last(store: Reached, shard: int) -> str:
@@ -58,7 +64,8 @@ async def _follow(
         for entry_id, pairs in answered[0][1] if answered else ():
             after = _text(entry_id)
             event = {_text(name): _text(value) for name, value in pairs.items()}
-            if event.get("tenant") != fields["tenant"] or fields["id"] not in (event["id"], event.get("given_id")):
+            mine = event.get("tenant") == fields["tenant"] and event["id"] == fields["id"]
+            if not mine and event.get("entry_id") != fields["entry_id"]:  # a rejected entry may have neither
                 continue
             last = event
             if event["final"] == "1":

@@ -128,7 +128,7 @@ async def _cancel(given: dict[str, str], reason: str, config: Path, *, yes: bool
         later = ", and what comes of it later, until it is lifted" if target.campaign else ""
         agreed(f"This cancels {_messages(n)} of {spoken(target)}{later}.", yes=yes)
         changed = await holding.withdraw(store.shards, target, reason=reason, by=_who())
-    told = f"{spoken(target)} is cancelled: nothing of it leaves from now on, and each of {_messages(n)} gets its event"
+    told = f"{spoken(target)} is cancelled: nothing of it leaves from now on; ended: {_messages(n)}"
     answer({"what": target, "queued": n, "changed": changed}, told, json=json)
     return Code.OK
 

@@ -21,6 +21,9 @@ NEEDED = {  # what a command may import of them; those that are not named import
     ("check", "--config", "none.toml"): ["smsd.config"],
     ("segments", "hello"): [],
     ("send", "--help"): [],
+    ("pause", "--help"): [],
+    ("tenant", "set", "acme"): [],
+    ("completion", "bash"): [],
     ("--help",): [],
     ("sned",): [],
 }

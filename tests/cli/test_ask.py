@@ -44,12 +44,33 @@ def test_send_waits_for_the_end(running: Running) -> None:
     assert (end["state"], end["final"], end["tenant"]) == ("delivered", "1", "acme")
 
 
+def test_send_says_what_is_wrong_with_it(running: Running) -> None:
+    """A rejected entry ends the command at once, with what would be right, also when nobody could read whose it was."""
+    said = running.smsd("send", "acme", "12", "hi")
+    assert (said.code, said.out.splitlines()[-1]) == (1, "rejected: bad_number: to: too short for its country")
+    assert "rejected: bad_tenant: tenant:" in running.smsd("send", "a b", TO, "hi").out
+    assert running.smsd("send", "acme", TO, "hi", "--timeout", "-1").code == 2
+
+
+def test_send_tells_the_id_that_it_made_up(running: Running) -> None:
+    """Whoever gives no id can trace the message all the same; one that is known already is told."""
+    first, *_, last = running.smsd("send", "acme", TO, "hi", "--timeout", "0").out.splitlines()
+    assert last == "enqueued"
+    id_ = first.removeprefix("message ").removesuffix(" of tenant acme")
+    assert id_.startswith("cli-")
+    assert running.smsd("send", "acme", TO, "hi", "--id", "once").code == 0
+    again = running.smsd("send", "acme", TO, "hi", "--id", "once")
+    assert (again.code, again.err) == (
+        1,
+        "smsd: tenant acme has a message once already, which is delivered: give another --id\n",
+    )
+
+
 def test_send_says_why_a_message_failed(running: Running) -> None:
     """A message that ends otherwise ends the command with 1, and the reason is told."""
     said = running.smsd("send", "acme", REFUSED, "hi")
-    assert (said.code, said.out.splitlines()[-1]) == (1, "failed: bad_number")
-    rejected = running.smsd("send", "acme", "12", "hi")
-    assert (rejected.code, rejected.out.splitlines()[-1]) == (1, "rejected: bad_number")
+    assert said.code == 1
+    assert said.out.splitlines()[-1] == "failed: bad_number: Invalid 'To' Phone Number"
 
 
 def test_send_knows_the_classes(running: Running) -> None:

@@ -31,7 +31,9 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        (["smsd", "tr"], ["trace"]),
+        (["smsd", "pa"], ["pause"]),
+        (["smsd", "pause", "cam"], ["campaign"]),
+        (["smsd", "dead", "re"], ["redrive"]),
         (["smsd", "completion", ""], ["bash", "zsh", "fish"]),
         (["smsd", "demo", "--me"], ["--messages"]),
         (["smsd", "carrier", "--pro"], ["--profile"]),
