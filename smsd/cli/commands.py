@@ -185,8 +185,8 @@ TOOLS = (
         "smsd.cli.completion:completion",
         "Print what makes a shell complete commands and options",
         (word("SHELL", "the shell", choices=("bash", "zsh", "fish")),),
-        more='For bash: eval "$(smsd completion bash)" in ~/.bashrc. For zsh: smsd completion zsh > a file _smsd in a '
-        "folder of $fpath. For fish: smsd completion fish > ~/.config/fish/completions/smsd.fish.",
+        more='For bash: eval "$(smsd completion bash)" in ~/.bashrc. For zsh: it is a file _smsd in a folder of '
+        "$fpath. For fish: it is ~/.config/fish/completions/smsd.fish.",
         example="smsd completion bash > ~/.local/share/bash-completion/completions/smsd",
     ),
 )

@@ -38,11 +38,11 @@ def configured(path: Path, *, secrets: bool = False) -> Config:
 @asynccontextmanager
 async def reach(path: Path, *, secrets: bool = False) -> AsyncGenerator[Reached]:
     """The store of the config, for as long as the block lasts. Raises Trouble; failures of the store inside it too."""
-    from redis.exceptions import RedisError
+    from redis.exceptions import RedisError, ResponseError
 
     from smsd.secret import SecretError
     from smsd.store.connect import StoreError, connect
-    from smsd.store.shard import Shard
+    from smsd.store.shard import ClockDiffers, Shard
 
     config = configured(path, secrets=secrets)
     try:
@@ -52,6 +52,10 @@ async def reach(path: Path, *, secrets: bool = False) -> AsyncGenerator[Reached]
     try:
         await _agree(store.client, config.shards, store.address)
         yield Reached(config, store.client, [Shard(store.client, number) for number in range(config.shards)])
+    except ClockDiffers as differs:
+        raise Trouble(f"{str(differs).removeprefix('CLOCK ')}: set this host's clock, or the store's") from None
+    except ResponseError as error:
+        raise Trouble(f"the store at {store.address} refuses this: {error}", Code.STORE) from None
     except (RedisError, OSError) as error:
         hint = "smsd run starts it" if config.store.embedded else "start it, or mend [store] url"
         raise Trouble(f"the store at {store.address} does not answer ({error}): {hint}", Code.STORE) from None

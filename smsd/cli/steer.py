@@ -118,6 +118,8 @@ def cancel(
 
 
 async def _cancel(given: dict[str, str], reason: str, config: Path, *, yes: bool, json: bool) -> Code:
+    from redis.exceptions import ResponseError
+
     from smsd.cli.reach import reach
     from smsd.control import holding
     from smsd.control.queued import queued
@@ -127,7 +129,12 @@ async def _cancel(given: dict[str, str], reason: str, config: Path, *, yes: bool
         n = await queued(store.shards, target)
         later = ", and what comes of it later, until it is lifted" if target.campaign else ""
         agreed(f"This cancels {_messages(n)} of {spoken(target)}{later}.", yes=yes)
-        changed = await holding.withdraw(store.shards, target, reason=reason, by=_who())
+        try:
+            changed = await holding.withdraw(store.shards, target, reason=reason, by=_who())
+        except ResponseError as error:
+            if not str(error).startswith("FULL "):
+                raise
+            raise Trouble(str(error).removeprefix("FULL ")) from None
     told = f"{spoken(target)} is cancelled: nothing of it leaves from now on; ended: {_messages(n)}"
     answer({"what": target, "queued": n, "changed": changed}, told, json=json)
     return Code.OK

@@ -112,6 +112,14 @@ def test_a_mistake_shows_no_traceback() -> None:
     assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1)
 
 
+def test_a_fault_of_our_own_is_no_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It ends with 70 and not with 1, which would mean that all went well but for the outcome."""
+    monkeypatch.setitem(COMMANDS, "broken", Command("broken", "json:loads", "Take nothing, though something is needed"))
+    assert call(["broken"]) == 70
+    assert "Traceback" in (said := capsys.readouterr().err)
+    assert "report it" in said.splitlines()[-1]
+
+
 def test_the_version_is_told() -> None:
     """`--version` prints one line."""
     done = smsd("--version")

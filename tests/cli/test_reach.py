@@ -9,6 +9,7 @@ from smsd.cli.reach import configured, reach
 from smsd.cli.say import Code, Trouble
 from smsd.store import keys
 from smsd.store.embedded import Embedded
+from smsd.store.holds import pause
 from tests.support.config import write
 
 
@@ -56,3 +57,28 @@ def test_secrets_are_read_only_by_who_needs_them(tmp_path: Path) -> None:
     assert "spare" in configured(path).providers
     with pytest.raises(Trouble, match=r"NO_SID.*1 more: smsd check --config"):
         configured(path, secrets=True)
+
+
+async def test_clocks_that_differ(tmp_path: Path, store_url: str) -> None:
+    """A host whose clock is far from the store's changes nothing, and is told to set it."""
+
+    async def paused() -> None:
+        async with reach(write(tmp_path, store=store_url)) as store:
+            store.shards[0].clock_step_us = 1
+            await pause(store.shards[0], "all")
+
+    with pytest.raises(Trouble, match="the store is at [0-9]+ us.*: set this host's clock") as trouble:
+        await paused()
+    assert trouble.value.code == Code.NOT
+
+
+async def test_a_store_that_refuses(tmp_path: Path, store_url: str) -> None:
+    """What the store does not allow is told as that, and not as if nobody answered."""
+
+    async def refused() -> None:
+        async with reach(write(tmp_path, store=store_url)) as store:
+            await store.client.execute_command("NOSUCH")
+
+    with pytest.raises(Trouble, match="refuses this: unknown command") as trouble:
+        await refused()
+    assert trouble.value.code == Code.STORE

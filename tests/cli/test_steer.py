@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from smsd.cli.app import call
+from smsd.store import holds
 from smsd.store.holds import pauses, withdrawals
 from tests.support.running import Said
 from tests.support.world import World
@@ -99,8 +101,13 @@ async def test_one_message_is_cancelled(typed: Typed, world: World) -> None:
     assert typed("cancel message acme waits").code == 2
     assert typed("cancel message acme waits --yes").out == "message waits of tenant acme is cancelled\n"
     assert await world.states("acme/waits") == ["queued", "cancelled"]
-    late = typed("cancel message acme waits --yes --json")
-    assert (late.code, late.json()["outcome"]) == (0, "cancelled")
+    assert typed("cancel message acme waits --yes --json").json()["outcome"] == "cancelled"
+    await world.send("acme", "leaves")
+    (leased,) = await world.take()
+    assert "is just leaving" in typed("cancel message acme leaves --yes").out
+    await world.accept(leased)
+    late = typed("cancel message acme leaves --yes")
+    assert (late.code, late.out) == (1, "message leaves of tenant acme has left, or has ended: too late\n")
     assert "not known yet" in typed("cancel message acme never --yes").out
 
 
@@ -135,3 +142,14 @@ async def test_on_a_terminal_it_asks(tmp_path: Path, typed: Typed, world: World,
     assert done.code == code
     assert "This cancels 1 queued message of tenant acme. Go on? [y/N]" in done.err
     assert len(await withdrawals(world.shard)) == 1 - code
+
+
+def test_too_many_cancels_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, typed: Typed
+) -> None:
+    """Where no more marks are kept, it says which to lift."""
+    assert typed("cancel campaign acme spring --yes").code == 0
+    monkeypatch.setattr(holds, "WITHDRAWALS_MAX", 1)
+    config = str(tmp_path / "smsd.toml")
+    assert call(["cancel", "campaign", "acme", "summer", "--yes", "--config", config]) == 1
+    assert capsys.readouterr().err == "smsd: there are 1 withdrawals: lift those of campaigns that are over\n"
