@@ -23,7 +23,6 @@ NEEDED = {  # what a command may import of them; those that are not named import
     ("send", "--help"): [],
     ("pause", "--help"): [],
     ("tenant", "set", "acme"): [],
-    ("completion", "bash"): [],
     ("--help",): [],
     ("sned",): [],
 }

@@ -67,7 +67,7 @@ async def test_clocks_that_differ(tmp_path: Path, store_url: str) -> None:
             store.shards[0].clock_step_us = 1
             await pause(store.shards[0], "all")
 
-    with pytest.raises(Trouble, match="the store is at [0-9]+ us.*: set this host's clock") as trouble:
+    with pytest.raises(Trouble, match=r"the store is at [0-9]+ us.*: set this host's clock") as trouble:
         await paused()
     assert trouble.value.code == Code.NOT
 
