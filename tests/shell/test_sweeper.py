@@ -33,6 +33,13 @@ def made(client: Redis, mine: Config) -> tuple[Live, Sweeper, "Heard"]:
     return live, Sweeper(live, logs.setup(file=file)), file
 
 
+async def ended(running: asyncio.Task[None]) -> None:
+    """Cancelled, and gone with all that it had open."""
+    running.cancel()
+    await asyncio.wait([running], timeout=10)
+    assert running.done()
+
+
 class Heard(io.BytesIO):
     """A log that can be waited for."""
 
@@ -124,7 +131,7 @@ async def test_running_it_ends_what_is_over(redis: Redis, tmp_path: Path) -> Non
     running = asyncio.create_task(sweeper.run())
     await live.shards[0].admit([sent("m", time.time_ns() // 1000 + 100_000)], "reminder", from_inbox=False)
     assert (await ends(redis, 1))[0][b"state"] == b"expired"
-    running.cancel()
+    await ended(running)
 
 
 async def test_a_hurried_sweep_is_made_at_once(redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +153,7 @@ async def test_a_hurried_sweep_is_made_at_once(redis: Redis, tmp_path: Path, mon
             while b"default\tp" not in rung:
                 heard = await line.get_message(timeout=5)
                 rung.append(heard["data"] if heard else b"")
-    running.cancel()
+    await ended(running)
 
 
 async def test_a_rung_config_is_followed_at_once(redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +169,7 @@ async def test_a_rung_config_is_followed_at_once(redis: Redis, tmp_path: Path, m
     sweeper.config_rung()
     await asyncio.wait_for(swapped.wait(), 5)
     assert (live.revision, live.config.tenant_defaults.limits[0].n) == (2, 9)
-    running.cancel()
+    await ended(running)
 
 
 async def test_a_config_is_followed_without_a_bell(redis: Redis, tmp_path: Path) -> None:
@@ -176,7 +183,7 @@ async def test_a_config_is_followed_without_a_bell(redis: Redis, tmp_path: Path)
     await publish(config(tmp_path, limit="9/s"), live.shards)
     await asyncio.wait_for(swapped.wait(), 5)
     assert time.monotonic() - since < 1.2
-    running.cancel()
+    await ended(running)
 
 
 async def test_a_config_that_cannot_be_used_is_told(redis: Redis, tmp_path: Path) -> None:
@@ -202,5 +209,5 @@ async def test_a_store_that_is_away_is_waited_for(
     running = asyncio.create_task(sweeper.run())
     await file.until(b'"what":"sweep"', 2)
     assert not running.done()
-    running.cancel()
+    await ended(running)
     await nobody.aclose()
