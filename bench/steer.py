@@ -18,13 +18,17 @@ import msgspec
 from redis.asyncio import Redis
 
 from bench.rig import Entry, Rig, number, rig
-from smsd.config import load
+from smsd.config import Config, load
+from smsd.control.limits import limits
+from smsd.control.overview import overview
+from smsd.control.story import story
 from smsd.control.tenants import Tenants
 from smsd.store import keys
 from smsd.store.holds import pause, resume, withdraw, withdrawals
 from smsd.store.shard import Shard
 
 WITHIN_S = 1.0
+LOOK_MS = 200.0
 WATCHED_S = 4.0
 LOWERED = 50  # a second
 
@@ -54,6 +58,9 @@ class Steered(msgspec.Struct, kw_only=True):
     told_s: float = 0.0  # until each of its messages had its event
     cancelled: int = 0
     beside: int = 0  # messages of the other campaign that left while the first was paused
+    overview_ms: float = 0.0  # what `smsd top` looks at
+    story_ms: float = 0.0  # what `smsd trace` tells of a message deep in the queue
+    limits_ms: float = 0.0
     failed: list[str] = []
 
 
@@ -83,11 +90,14 @@ class Bench:
 
 
 def entries(count: int) -> Iterator[Entry]:
-    """Two campaigns of one tenant, in turns."""
+    """Two campaigns of one tenant, in turns, and as many reminders of 10,000 others."""
     for i in range(count):
-        name = ("spring", "summer")[i % 2]
-        fields = {"tenant": "blast", "id": f"{name}-{i}", "to": number(i), "body": "20 % off all week. Reply STOP."}
-        yield "marketing", fields | {"campaign": name}
+        fields = {"to": number(i), "body": "20 % off all week. Reply STOP."}
+        if i % 4 < 2:
+            name = ("spring", "summer")[i % 2]
+            yield "marketing", fields | {"tenant": "blast", "id": f"{name}-{i}", "campaign": name}
+        else:
+            yield "reminder", fields | {"tenant": f"t{i // 4 % 10_000}", "id": f"m{i}"}
 
 
 def run(queued: int, workers: int) -> Steered:
@@ -97,8 +107,11 @@ def run(queued: int, workers: int) -> Steered:
         bench = Bench(made)
         made.start_daemon(workers)
         bench.steer(lambda shard: pause(shard, "t:blast"))
+        bench.steer(lambda shard: pause(shard, "c:reminder"))  # they only lie there
         made.enqueue(entries(queued))
         made.wait_for(lambda: made.admitted() >= queued, 600, "the backlog is not taken")
+        config = load(made.path)
+        bench.steer(lambda shard: _look(shard, config, seen))
         bench.steer(lambda shard: resume(shard, "t:blast"))
         bench.watch()
 
@@ -111,7 +124,6 @@ def run(queued: int, workers: int) -> Steered:
         bench.watch()
         seen.resume_s = _after(bench.left("spring"), at, last=False)
 
-        config = load(made.path)
         at = bench.steer(lambda shard: Tenants(config, [shard]).put("blast", {"limits": [f"{LOWERED}/s"]}))
         bench.watch()
         seen.limit_s = _over(sorted(bench.left("spring") + bench.left("summer")), at)
@@ -128,13 +140,32 @@ def run(queued: int, workers: int) -> Steered:
         known: list[bool] = []
         bench.steer(lambda shard: _done(shard, known))
         left = len(bench.left("spring"))
-        if known != [True] or left + seen.cancelled != queued // 2:
-            seen.failed.append(f"{left} left and {seen.cancelled} were cancelled of {queued // 2}")
+        if known != [True] or left + seen.cancelled != queued // 4:
+            seen.failed.append(f"{left} left and {seen.cancelled} were cancelled of {queued // 4}")
     late = {"pause": seen.pause_s, "resume": seen.resume_s, "limit": seen.limit_s, "cancel": seen.cancel_s}
     seen.failed += [f"the {what} held after {took} s" for what, took in late.items() if took > WITHIN_S]
+    looks = {"overview": seen.overview_ms, "story": seen.story_ms, "limits": seen.limits_ms}
+    seen.failed += [f"{what} takes {ms} ms" for what, ms in looks.items() if ms > LOOK_MS]
     if not seen.beside:
         seen.failed.append("nothing of the other campaign left beside the paused one")
     return seen
+
+
+async def _look(shard: Shard, config: Config, seen: Steered) -> None:
+    """The slowest of ten of each look that a person waits for."""
+    deep = f"summer-{seen.queued - 3}"
+
+    async def timed(ask: Callable[[], Awaitable[object]]) -> float:
+        took: list[float] = []
+        for _ in range(10):
+            since = time.perf_counter()
+            assert await ask() is not None
+            took.append(time.perf_counter() - since)
+        return round(max(took) * 1000, 1)
+
+    seen.overview_ms = await timed(lambda: overview(config, [shard]))
+    seen.story_ms = await timed(lambda: story(config, shard, "blast", deep, time.time_ns() // 1000))
+    seen.limits_ms = await timed(lambda: limits(config, shard, "blast", time.time_ns() // 1000))
 
 
 async def _done(shard: Shard, known: list[bool]) -> None:

@@ -100,6 +100,21 @@ ASK = (
         example="smsd status",
     ),
     Command(
+        "top",
+        "smsd.cli.top:top",
+        "Watch what moves: rates, backlog, providers, tenants, limits",
+        (
+            option("--interval", "SECONDS", "between two looks", read=number, default=2.0),
+            switch("--once", "one look, as plain text"),
+            CONFIG,
+            JSON,
+        ),
+        more="Keys: q ends it, p holds the picture still, s sorts by name or by number. Where it is not written to a "
+        "terminal it prints one look after the other; with --json each is a line. Rates are those of the last ten "
+        "seconds, by a sample of the events where these are many.",
+        example="smsd top --interval 1",
+    ),
+    Command(
         "doctor",
         "smsd.cli.doctor:doctor",
         "Look for what is wrong, and say what would mend it",
