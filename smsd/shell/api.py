@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from smsd.shell import api_pages
 from smsd.shell.api_admit import Admission
 from smsd.shell.api_batch import Away
+from smsd.shell.api_dead import DeadVerbs
 from smsd.shell.api_keys import Keyring
 from smsd.shell.api_messages import Messages, unknown_message
 from smsd.shell.api_problems import Fault, Refused, problem, refused, unreadable
@@ -45,6 +46,7 @@ class Api:
         self.messages = Messages(live, Admission(live, metrics, nudge, sheds))
         self.tenants = TenantVerbs(live)
         self.steering = Steering(live)
+        self.dead = DeadVerbs(live)
 
     def room(self, method: str, target: str, headers: Mapping[str, str]) -> int:
         """A stranger's body is not worth reading."""

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from smsd.control.dead import Redriven
 from smsd.control.limits import Limits
 from smsd.control.standing import Standing
 from smsd.shell.api_admit import Outcome
+from smsd.shell.api_dead import DeadFound, DeadQuery, DeadWanted, Purged
 from smsd.shell.api_keys import Key
 from smsd.shell.api_messages import Cancelled, FindQuery, FoundAll, MessageShown
-from smsd.shell.api_steering import Cancels, CancelWanted, Changed, Pauses, PauseWanted, Which
+from smsd.shell.api_steering import CancelDone, Cancels, CancelWanted, Changed, Pauses, PauseWanted, Which
 from smsd.shell.api_tenants import Settings, TenantShown
 from smsd.shell.server import Request, Response
 
@@ -217,7 +219,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Cancel a tenant's, a class's or a campaign's messages",
         told="Nothing of it leaves from now on, and each message gets its event. A campaign's holds for what comes "
         "later too, until it is lifted.",
-        answers={200: Changed},
+        answers={200: CancelDone},
         problems=(415, 422),
         body=CancelWanted,
         admin=True,
@@ -235,6 +237,44 @@ ROUTES: tuple[Route, ...] = (
         query=Which,
         admin=True,
         tag="steering",
+    ),
+    Route(
+        name="listDead",
+        method="GET",
+        path="/v1/dead",
+        verb=lambda api, call: api.dead.list(call.query),
+        summary="List dead letters",
+        told="Entries of the streams that could not be taken, the oldest first, without what they say to whom.",
+        answers={200: DeadFound},
+        query=DeadQuery,
+        admin=True,
+        tag="dead letters",
+    ),
+    Route(
+        name="redriveDead",
+        method="POST",
+        path="/v1/dead/redrive",
+        verb=lambda api, call: api.dead.redrive(call.body),
+        summary="Put dead letters back into their inbox",
+        told="Each in the step that takes it off the dead, so that none is lost or doubled.",
+        answers={200: Redriven},
+        problems=(415, 422),
+        body=DeadWanted,
+        admin=True,
+        tag="dead letters",
+    ),
+    Route(
+        name="purgeDead",
+        method="POST",
+        path="/v1/dead/purge",
+        verb=lambda api, call: api.dead.purge(call.body),
+        summary="Forget dead letters",
+        told="For good.",
+        answers={200: Purged},
+        problems=(415, 422),
+        body=DeadWanted,
+        admin=True,
+        tag="dead letters",
     ),
 )
 

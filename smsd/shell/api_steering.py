@@ -12,6 +12,7 @@ from msgspec import Meta, field
 from smsd.config.settings import duration_us
 from smsd.control import holding
 from smsd.control.holding import Target
+from smsd.control.queued import queued
 from smsd.control.standing import standing
 from smsd.shell.api_keys import Key
 from smsd.shell.api_problems import Fault, answer, refused
@@ -51,6 +52,13 @@ class Changed(msgspec.Struct, frozen=True):
     """`changed` false: it was so already."""
 
     changed: bool
+
+
+class CancelDone(msgspec.Struct, frozen=True):
+    """`queued`: how many messages waited that it covers. `changed` false: it was so already."""
+
+    changed: bool
+    queued: int
 
 
 class PauseShown(msgspec.Struct, frozen=True):
@@ -131,8 +139,10 @@ class Steering:
 
     async def cancel(self, key: Key, wanted: CancelWanted) -> Response:
         """POST /v1/cancels. Raises Refused."""
-        target, by = self._target(wanted, pause=False), f"api:{key.name}"
-        return answer(200, Changed(await holding.withdraw(self._live.shards, target, reason=wanted.reason, by=by)))
+        target, by, shards = self._target(wanted, pause=False), f"api:{key.name}", self._live.shards
+        waits = await queued(shards, target)
+        changed = await holding.withdraw(shards, target, reason=wanted.reason, by=by)
+        return answer(200, CancelDone(changed, waits))
 
     async def lift(self, which: Which) -> Response:
         """DELETE /v1/cancels. Raises Refused."""

@@ -1,0 +1,92 @@
+"""What the API does with dead letters: lists, redrives and purges entries of the streams that could not be taken.
+
+Never shows to whom an entry goes or what it says; acts on what was found, and says how many.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, field
+
+from smsd.control import dead
+from smsd.control.dead import Wanted
+from smsd.shell.api_problems import Fault, answer, refused
+from smsd.shell.live import Live
+from smsd.shell.server import Response
+from smsd.store.dead import Dead
+
+Text = Annotated[str, Meta(max_length=128)]
+Ms = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class DeadQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which dead letters: those that meet all that is given."""
+
+    tenant: Text = ""
+    reason: Text = ""
+    class_: Text = field(name="class", default="")
+    since_ms: Ms = 0  # epoch
+    before_ms: Ms = 0  # epoch; 0: until now
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class DeadWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters: those that meet all that is given, or `all`."""
+
+    tenant: Text = ""
+    reason: Text = ""
+    class_: Text = field(name="class", default="")
+    since_ms: Ms = 0  # epoch
+    before_ms: Ms = 0  # epoch; 0: until now
+    ids: Annotated[list[Text], Meta(max_length=1000)] = field(default_factory=list[str])
+    all: bool = False
+
+
+class DeadFound(msgspec.Struct, frozen=True):
+    """`total` meet what was asked for; of them the oldest are shown."""
+
+    total: int
+    dead: list[Dead]
+
+
+class Purged(msgspec.Struct, frozen=True):
+    """How many are forgotten."""
+
+    purged: int
+
+
+class DeadVerbs:
+    """The verbs of dead letters, each from what was asked to the answer."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    async def list(self, query: DeadQuery) -> Response:
+        """GET /v1/dead."""
+        found = await dead.found(self._live.shards, _wanted(query))
+        return answer(200, DeadFound(len(found), found[: query.limit]))
+
+    async def redrive(self, wanted: DeadWanted) -> Response:
+        """POST /v1/dead/redrive. Raises Refused."""
+        shards = self._live.shards
+        return answer(200, await dead.redrive(shards, await dead.found(shards, _meant(wanted))))
+
+    async def purge(self, wanted: DeadWanted) -> Response:
+        """POST /v1/dead/purge. Raises Refused."""
+        shards = self._live.shards
+        return answer(200, Purged(await dead.purge(shards, await dead.found(shards, _meant(wanted)))))
+
+
+def _wanted(asked: DeadQuery | DeadWanted, ids: frozenset[str] = frozenset()) -> Wanted:
+    return Wanted(
+        tenant=asked.tenant, reason=asked.reason, class_=asked.class_,
+        since_ms=asked.since_ms, before_ms=asked.before_ms, ids=ids,
+    )  # fmt: skip
+
+
+def _meant(asked: DeadWanted) -> Wanted:
+    wanted = _wanted(asked, frozenset(asked.ids))
+    if asked.all is (wanted != Wanted()):
+        what = "name what is meant, or say all: true, but not both"
+        raise refused(422, what, Fault("", "bad_target", what))
+    return wanted
