@@ -48,7 +48,7 @@ def command(url: str, examples: int, seed: int, key: str = KEY) -> list[str]:
 def main() -> None:
     """Runs it once."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=950, help="of each path and method")
+    parser.add_argument("--examples", type=int, default=800, help="of each path and method")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     os.environ["SMSD_API_KEY"] = KEY
