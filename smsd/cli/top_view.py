@@ -33,10 +33,10 @@ class Choices:
 
 def text(now: Overview, width: int = 80) -> str:
     """As plain lines, all there is."""
-    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+    drawn = io.StringIO()
+    console = Console(file=drawn, width=width, color_system=None, legacy_windows=False)
     console.print(screen(now, Choices(), 100, ""))
-    drawn = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
-    return "\n".join(line.rstrip() for line in str(drawn).splitlines()).rstrip()  # pyright: ignore[reportUnknownArgumentType]
+    return "\n".join(line.rstrip() for line in drawn.getvalue().splitlines()).rstrip()
 
 
 def screen(now: Overview, choices: Choices, height: int = SCREEN_LINES, trouble: str = "") -> RenderableType:
