@@ -53,7 +53,7 @@ class Steered(msgspec.Struct, kw_only=True):
     queued: int
     pause_s: float = 0.0  # until the last message of the paused campaign
     resume_s: float = 0.0  # until its first one again
-    limit_s: float = 0.0  # until no second had more than the lowered limit allows
+    limit_s: float = 0.0  # until no second begins that has more than the lowered limit allows
     cancel_s: float = 0.0  # until the last message of the cancelled campaign
     told_s: float = 0.0  # until each of its messages had its event
     cancelled: int = 0
@@ -181,12 +181,9 @@ def _after(times: list[int], at: int, *, last: bool) -> float:
 
 
 def _over(times: list[int], at: int) -> float:
-    """Seconds from `at` to the end of the last second that had more than the lowered limit allows."""
-    worst = at
-    for i, us in enumerate(times):
-        if us > at and i >= LOWERED and us - times[i - LOWERED] < 1_000_000:
-            worst = us
-    return round((worst - at) / 1e6, 3)
+    """Seconds after `at` from which on no second begins that has more than the lowered limit allows."""
+    begins = [times[i - LOWERED] for i in range(LOWERED, len(times)) if times[i] - times[i - LOWERED] < 1_000_000]
+    return round(max(0, max(begins, default=at) - at) / 1e6, 3)
 
 
 def main() -> int:
