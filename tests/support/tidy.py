@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "smsd.control": (*CONTRACT, *CONTROL),
     "smsd.testing": (*CONTRACT, *STORE),
     "smsd.shell": (*CONTRACT, *SHELL),
-    "smsd.client": (*CONTRACT, *STORE),
+    "smsd.client": (),  # a platform takes it alone
     "smsd.demo": (*CONTRACT, *SHELL, "smsd.testing", *TOP),
     "smsd.cli": (*CONTRACT, *SHELL, "smsd.testing", *TOP),
     "smsd.__main__": TOP,
