@@ -31,6 +31,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     consumers: int
     pending: int  # read, and not acknowledged
     lag: int | None  # not read yet; None: the server cannot tell
+    behind_s: float = 0.0  # since the first entry was written that it has not read; 0: there is none
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +86,7 @@ async def standing(config: Config, shards: Sequence[Shard]) -> Standing:
         withdrawn=withdrawn,
         dead=sum(look.counts["smsd_store_entries"]["dead"] for look in looks),
         events=sum(look.counts["smsd_store_entries"]["events"] for look in looks),
-        groups=[group for shard in shards for group in await _groups(shard)],
+        groups=[group for shard in shards for group in await groups(shard)],
         store=f"{name} {version}",
         store_memory_bytes=int(info["used_memory"]),
         store_memory_max_bytes=int(info.get("maxmemory", 0)),
@@ -127,23 +128,29 @@ async def _withdrawn(shards: Sequence[Shard]) -> tuple[list[str], int]:
     return sorted(busy)[:WITHDRAWING_MOST], many
 
 
-async def _groups(shard: Shard) -> list[Group]:
+async def groups(shard: Shard) -> list[Group]:
+    """Who reads what smsd writes in a shard. Readers that use no group leave no trace in the store."""
     client: Any = shard.client
+    now_us = shard.now_us or time.time_ns() // 1000
     found: list[Group] = []
     for stream in ("events", "inbound"):
+        name = keys.key(shard.number, stream)
         try:
-            told: list[dict[str, Any]] = await client.xinfo_groups(keys.key(shard.number, stream))
+            told: list[dict[str, Any]] = await client.xinfo_groups(name)
         except ResponseError:  # nobody has written it yet
             continue
-        found += [
-            Group(
-                stream=stream,
-                shard=shard.number,
-                group=one["name"].decode("utf-8", "replace"),
-                consumers=one["consumers"],
-                pending=one["pending"],
-                lag=one.get("lag"),
+        for one in told:
+            unread = await client.xrange(name, min=b"(" + one["last-delivered-id"], count=1)
+            written_us = int(unread[0][0].partition(b"-")[0]) * 1000 if unread else now_us
+            found.append(
+                Group(
+                    stream=stream,
+                    shard=shard.number,
+                    group=one["name"].decode("utf-8", "replace"),
+                    consumers=one["consumers"],
+                    pending=one["pending"],
+                    lag=one.get("lag"),
+                    behind_s=max(0.0, (now_us - written_us) / 1e6),
+                )
             )
-            for one in told
-        ]
     return found

@@ -180,6 +180,8 @@ class Reader:
         if shed != self.shed:
             self._log.warning("intake_sheds", classes=sorted(shed), used=used, maxmemory=most)
             self.shed = shed
+        for class_ in shed:
+            self._metrics.intake_shed(class_)
         return MEMORY_EVERY_S if most else MEMORY_UNBOUNDED_S
 
     async def _claim(self, class_: str) -> None:

@@ -34,14 +34,28 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
         "found",
     ),
     "smsd_rejected": (("class", "reason"), "Entries that were rejected, by the reason in their event"),
+    "smsd_intake_shed": (
+        ("class",),
+        "Looks at the store's memory (one each second, by each process) that left the class's inbox unread, for it is "
+        "above dispatch.memory_mark",
+    ),
     "smsd_unknown_fields": (("class",), "Fields of entries that are none of the contract's and were ignored"),
-    "smsd_attempts": (("provider", "outcome"), "Attempts that were settled, by what they came to"),
+    "smsd_attempts": (
+        ("provider", "outcome"),
+        "Attempts that were settled, by what they came to: accepted, refused, throttled (429), deferred (surely not "
+        "taken, try again), unusable (the account), unknown (may have been taken), not_started (given back, not a byte "
+        "left)",
+    ),
     "smsd_messages_final": (("class", "state", "reason"), "Messages that came to a final state"),
     "smsd_receipts": (
         ("provider", "outcome"),
         "Delivery receipts by what became of them (delivered, undelivered, late, noted, parked, repeated, "
         "contradicting, orphan, early, dropped), and callbacks that were not taken (forged, unreadable, too_large, "
         "unavailable, failed)",
+    ),
+    "smsd_receipts_expected": (
+        ("provider",),
+        "Messages that a provider took and owes a receipt for; beside smsd_receipts_total it shows what never came",
     ),
     "smsd_inbound": (("provider",), "Texts that people sent, written to the inbound stream"),
     "smsd_limited": (("scope",), "Times that a limit held messages back, by the kind of its scope"),
@@ -58,6 +72,14 @@ HISTOGRAMS: dict[str, tuple[tuple[str, ...], tuple[float, ...], str]] = {
     "smsd_queue_seconds": (("class",), QUEUE_S, "From taking a message (or its not_before) to its leaving"),
     "smsd_receipt_seconds": (("provider",), RECEIPT_S, "From the provider's taking a message to its final receipt"),
 }
+
+
+TOLD: dict[str, tuple[tuple[str, ...], str]] = {
+    "smsd_config_info": (("revision",), "The revision of the config in force in the process asked, always 1"),
+    "smsd_sandbox_enabled": ((), "1 while numbers outside [sandbox] allow_to go to the built-in carrier only"),
+    "smsd_build_info": (("version", "python"), "The release that runs, always 1"),
+}
+"""Gauges that a process tells of itself -> their labels and their meaning."""
 
 
 class _Histogram(Histogram):
@@ -125,6 +147,12 @@ class Metrics:
     def receipts(self, provider: str, outcome: str, n: int = 1) -> None:
         self.count("smsd_receipts", provider, outcome, n=n)
 
+    def receipts_expected(self, provider: str, n: int = 1) -> None:
+        self.count("smsd_receipts_expected", provider, n=n)
+
+    def intake_shed(self, class_: str) -> None:
+        self.count("smsd_intake_shed", class_)
+
     def inbound(self, provider: str, n: int = 1) -> None:
         self.count("smsd_inbound", provider, n=n)
 
@@ -183,19 +211,15 @@ class _Gauges:
         return []  # else registering would collect
 
     def collect(self) -> Iterator[Metric]:
-        config = GaugeMetricFamily(
-            "smsd_config_info", "The revision of the config in force, always 1", labels=["revision"]
-        )
-        config.add_metric([str(self._metrics.revision)], 1)
-        yield config
-        sandbox = GaugeMetricFamily(
-            "smsd_sandbox_enabled", "1 while numbers outside [sandbox] allow_to go to the built-in carrier only"
-        )
-        sandbox.add_metric([], int(self._metrics.sandbox))
-        yield sandbox
-        build = GaugeMetricFamily("smsd_build_info", "The release that runs, always 1", labels=["version", "python"])
-        build.add_metric([release(), platform.python_version()], 1)
-        yield build
+        values = {
+            "smsd_config_info": ([str(self._metrics.revision)], 1),
+            "smsd_sandbox_enabled": ([], int(self._metrics.sandbox)),
+            "smsd_build_info": ([release(), platform.python_version()], 1),
+        }
+        for name, (labels, told) in TOLD.items():
+            family = GaugeMetricFamily(name, told, labels=labels)
+            family.add_metric(*values[name])
+            yield family
         yield from self._metrics.store
 
 

@@ -16,10 +16,11 @@ from structlog.typing import FilteringBoundLogger
 
 from smsd.core import outcome
 from smsd.core.health import Ticket
+from smsd.provider import Accepted
 from smsd.shell.live import Live
 from smsd.shell.log import Settled, settled
 from smsd.shell.metrics import Metrics
-from smsd.shell.sender_flight import LEASE_LEAST, Flight, Round
+from smsd.shell.sender_flight import HEARD, LEASE_LEAST, Flight, Round
 from smsd.shell.sender_providers import Choice, Providers, Seat
 from smsd.shell.sender_settle import Done, Settler
 from smsd.shell.transport import Transport
@@ -186,6 +187,9 @@ class Sender:
             lines.append(Settled.of(leased, word, reason, done.queue_us, done.limit_us, done.submit_us))
         for (provider, heard), n in counted.items():
             metrics.attempt(provider, heard, n)
+            seat = self.providers.seat(provider) if heard == HEARD[Accepted] else None
+            if seat is not None and seat.provider.capabilities.receipts:
+                metrics.receipts_expected(provider, n)
         for provider, seconds in submits.items():
             metrics.submit_seconds(provider, *seconds)
         for class_, seconds in queues.items():

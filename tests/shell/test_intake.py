@@ -507,6 +507,7 @@ async def test_memory_that_is_short_sheds_the_lightest_class(
     await station.write(id="m2")
     assert [event["id"] for event in await station.events(1)] == ["m2"]
     assert await station.left("marketing") == (1, 0)
+    assert 'smsd_intake_shed_total{class="marketing"}' in station.metrics.render().decode()
     await station.client.config_set("maxmemory", used * 10)
     assert [event["id"] for event in await station.events(1)] == ["b1"]
 

@@ -173,6 +173,7 @@ async def test_what_is_settled_is_counted(post: Post) -> None:
     await post.put_in("m1", "m2")
     await post.settled(2)
     assert post.counted("smsd_attempts_total", outcome="accepted", provider="main") == 2
+    assert post.counted("smsd_receipts_expected_total", provider="main") == 2
     assert post.counted("smsd_submit_seconds_count", provider="main") == 2
     assert post.counted("smsd_queue_seconds_count", **{"class": "reminder"}) == 2
 
