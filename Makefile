@@ -17,7 +17,7 @@ DEV := .venv/.dev-stamp
 STALE := $(shell $(BIN)/python -c '' 2>/dev/null && test "`cat $(RUN) 2>/dev/null`" = "$(CURDIR)" || echo stale)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types coverage docs lock clean stale
+.PHONY: help demo test lint format types coverage docs alerts lock clean stale
 .PHONY: bench bench-limits bench-fairness bench-scale bench-steer bench-start bench-intake fuzz-api chaos
 
 help: ## Say what there is to make.
@@ -76,6 +76,9 @@ chaos: $(DEV) ## Kill and stop workers and the store at random for a long while;
 
 docs: $(DEV) ## Write the pages that are made from code.
 	@$(BIN)/python docs/generate.py $(ARGS)
+
+alerts: $(DEV) ## Test the alert rules and the dashboard of config/; by promtool too, where it is (PROMTOOL=PATH).
+	@$(BIN)/python -m pytest -q tests/test_alerts.py tests/test_dashboard.py $(ARGS)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"

@@ -4,9 +4,7 @@ They are evaluated by tests/support/promql.py, so that this runs on every machin
 or named by PROMTOOL), it judges the same files, and the evaluator is held against it.
 """
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 import yaml
 
 from tests.support.promql import Labels, Number, Series, by_labels, parse, seconds, selectors
+from tests.support.scrape import PROMTOOL, strange
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "config" / "prometheus"
@@ -26,7 +25,6 @@ RULES: list[dict[str, Any]] = [
 TESTS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts.test.yaml").read_text())["tests"]
 OPERATING = (ROOT / "docs" / "OPERATING.md").read_text()
 RUNBOOKS = dict(re.findall(r"^### (Smsd\w+)\n\n(.*?)(?=^#|\Z)", OPERATING, re.MULTILINE | re.DOTALL))
-PROMTOOL = os.environ.get("PROMTOOL") or shutil.which("promtool")
 STEP_S = 60
 
 NAMES = pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
@@ -94,6 +92,12 @@ def test_each_alert_is_tested_both_ways(rule: dict[str, Any]) -> None:
     """For each alert there is an instant at which it fires and one at which it does not, with its series there."""
     asked = [a for test in TESTS for a in test["promql_expr_test"] if f'alertname="{rule["alert"]}"' in a["expr"]]
     assert {bool(one["exp_samples"]) for one in asked} == {True, False}
+
+
+@NAMES
+def test_each_alert_asks_for_what_is_there(rule: dict[str, Any]) -> None:
+    """Its metrics and their labels are those that smsd shows."""
+    assert list(strange(parse(rule["expr"]))) == []
 
 
 @NAMES

@@ -3,7 +3,14 @@
 Never makes a metric.
 """
 
+import os
 import re
+import shutil
+from collections.abc import Iterator
+
+from smsd.shell.metrics import COUNTERS, HISTOGRAMS, TOLD
+from smsd.shell.metrics_store import GAUGES
+from tests.support.promql import Node, by_labels, selectors
 
 CONTRACT = {
     "smsd_backlog_messages": {"class"},
@@ -41,3 +48,32 @@ def read(text: bytes) -> Samples:
 def value(samples: Samples, name: str, **labels: str) -> float:
     """The one sample of that name and these labels; `class_` is written class."""
     return samples[name, tuple(sorted((label.rstrip("_"), text) for label, text in labels.items()))]
+
+
+# ---- Queries ---------------------------------------------------------------------------------------------------------
+
+PROMTOOL = os.environ.get("PROMTOOL") or shutil.which("promtool")
+"""Prometheus' own tool, where it is installed."""
+
+BY_PROMETHEUS = {"job", "instance"}
+METRICS: dict[str, set[str]] = {
+    **{f"{name}_total": set(labels) for name, (labels, _) in COUNTERS.items()},
+    **{f"{name}_bucket": {*labels, "le"} for name, (labels, *_) in HISTOGRAMS.items()},
+    **{name: set(labels) for name, (labels, _) in (GAUGES | TOLD).items()},
+    "up": set[str](),
+    "ALERTS": {"alertname", "alertstate"},
+}
+"""Every series that a query may ask for, with its labels."""
+
+
+def strange(query: Node) -> Iterator[str]:
+    """What a query asks for that is not there: metrics, and labels of them."""
+    labels: set[str] = set()
+    for asked in selectors(query):
+        if asked.name not in METRICS:
+            yield asked.name
+            continue
+        there = METRICS[asked.name] | BY_PROMETHEUS
+        labels |= there
+        yield from (f"{asked.name}{{{label}}}" for label, _, _ in asked.matchers if label not in there)
+    yield from (label for label in by_labels(query) if label not in labels)
