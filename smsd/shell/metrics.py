@@ -211,7 +211,7 @@ class _Gauges:
         return []  # else registering would collect
 
     def collect(self) -> Iterator[Metric]:
-        values = {
+        values: dict[str, tuple[list[str], int]] = {
             "smsd_config_info": ([str(self._metrics.revision)], 1),
             "smsd_sandbox_enabled": ([], int(self._metrics.sandbox)),
             "smsd_build_info": ([release(), platform.python_version()], 1),
