@@ -41,7 +41,7 @@ def test_every_line_of_the_log_is_explained() -> None:
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`smsd ([a-z]+)", PAGE))))
 def test_the_commands_that_it_names_are_there(name: str) -> None:
     """Whoever follows the page types what exists."""
-    assert name in COMMANDS
+    assert name in {command.split()[0] for command in COMMANDS}
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:config|docs)/[\w./-]+)`", PAGE))))

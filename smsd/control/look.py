@@ -10,7 +10,7 @@ from typing import Any, cast
 from redis.exceptions import ResponseError
 
 from smsd.store import keys
-from smsd.store.record import decode
+from smsd.store.record import decode, since_us
 from smsd.store.shard import Shard
 
 LANES_READ = 2000  # by their heads' deadlines
@@ -66,14 +66,14 @@ class Look:
             some = self._client.hrandfield(self._key("lane"), LANES_AT_RANDOM)
             _sort(await cast("Awaitable[list[bytes]]", some), heads, missing=True)
         now_us = self._shard.now_us or time.time_ns() // 1000
-        entered = await self._entered([lane for some in heads.values() for lane in some])
+        since = await self._since([lane for some in heads.values() for lane in some])
         self.ages = {
-            class_: max((now_us - entered[lane]) / 1e6 for lane in some if lane in entered) if some else 0.0
+            class_: max((now_us - since[lane]) / 1e6 for lane in some if lane in since) if some else 0.0
             for class_, some in heads.items()
         }
 
-    async def _entered(self, lanes: list[bytes]) -> dict[bytes, int]:
-        """When the head of each lane was taken, in µs."""
+    async def _since(self, lanes: list[bytes]) -> dict[bytes, int]:
+        """When the head of each lane could first leave, in µs."""
         async with self._client.pipeline(transaction=False) as pipe:
             for lane in lanes:
                 pipe.zrangebylex(self._key("lanes"), b"[" + lane + b"\0", b"(" + lane + b"\0\xff", start=0, num=1)
@@ -87,7 +87,7 @@ class Look:
             return {}
         asked = self._client.hmget(self._key("msg"), [key.decode() for key in messages.values()])
         records = await cast("Awaitable[list[bytes | None]]", asked)
-        return {lane: decode(packed).entered for lane, packed in zip(messages, records, strict=True) if packed}
+        return {lane: since_us(decode(packed)) for lane, packed in zip(messages, records, strict=True) if packed}
 
 
 def _there(found: Any) -> Any:

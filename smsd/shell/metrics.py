@@ -69,7 +69,11 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
 
 HISTOGRAMS: dict[str, tuple[tuple[str, ...], tuple[float, ...], str]] = {
     "smsd_submit_seconds": (("provider",), SUBMIT_S, "From an attempt's first byte to the provider's answer"),
-    "smsd_queue_seconds": (("class",), QUEUE_S, "From taking a message (or its not_before) to its leaving"),
+    "smsd_queue_seconds": (
+        ("class",),
+        QUEUE_S,
+        "From taking a message to its leaving, the wait for its not_before included",
+    ),
     "smsd_receipt_seconds": (("provider",), RECEIPT_S, "From the provider's taking a message to its final receipt"),
 }
 

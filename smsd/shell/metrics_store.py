@@ -41,7 +41,8 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "smsd_oldest_message_age_seconds": (
         ("class",),
-        "Since the oldest message that could leave now was taken; 0: none waits. What a limit or a pause holds back "
+        "Since the oldest message that could leave now was taken, or since its not_before; 0: none waits. What a limit "
+        "or a pause holds back "
         f"counts, what waits for its time does not. Exact while the class has at most {HEADS} lanes and no message a "
         f"not_after of its own; else read off the heads of those {HEADS} lanes of it that have the earliest deadlines "
         f"among the first {LANES_READ} of the shard, so that it may be too low and is never too high",

@@ -55,6 +55,13 @@ INDEX: dict[str, int] = {name.rstrip("_").upper(): i for i, name in enumerate(Re
 """Field name in the scripts -> its place, from 1."""
 
 
+def since_us(record: Record) -> int:
+    """When it could first leave: when it was taken or, if that is later, its not_before."""
+    _at, *said = record.hist.partition("\n")[0].split("\t")
+    facts = dict(zip(said[1::2], said[2::2], strict=False)) if said[:1] == ["queued"] else {}
+    return max(record.entered, int(facts.get("due", 0)) * 1000)
+
+
 def decode(packed: bytes) -> Record:
     """Raises msgspec.ValidationError for a record of another schema."""
     return _decoder.decode(packed)

@@ -126,6 +126,15 @@ async def test_an_empty_class_has_no_age(watched: Watched) -> None:
     assert value(await watched.scrape(), "smsd_oldest_message_age_seconds", class_="reminder") == 0
 
 
+async def test_an_age_begins_when_a_message_may_leave(watched: Watched) -> None:
+    """A reminder that was taken a day before its time is not a day old when its time comes."""
+    await watched.admit("m1", not_before=START + 86_400 * SECOND, deadline=START + 90_000 * SECOND)
+    watched.at(START + 86_430 * SECOND)
+    await watched.live.shards[0].lease("default", [Offer("main", 1, 0)], n=1, request="r", process="p", span_us=SECOND)
+    await watched.live.shards[0].sweep({})
+    assert value(await watched.scrape(), "smsd_oldest_message_age_seconds", class_="reminder") == 30
+
+
 async def test_a_class_behind_many_lanes_is_seen(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """A class none of whose lanes is among the first deadlines is looked for elsewhere."""
     monkeypatch.setattr(look, "LANES_READ", 5)
