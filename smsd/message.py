@@ -101,6 +101,7 @@ class Leased(msgspec.Struct, frozen=True):
     bound: str = ""  # the only providers that may take it, comma separated; "": any of its route
     punctual: bool = False  # a limit is nearly used: its first byte has to leave within the slack of its charge
     start_us: int = 0  # what it is charged for, on the shard's clock: not a byte leaves before
+    since_us: int = 0  # when it could first leave: when it was taken, or its not_before
 
     @property
     def reference(self) -> str:

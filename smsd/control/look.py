@@ -10,7 +10,7 @@ from typing import Any, cast
 from redis.exceptions import ResponseError
 
 from smsd.store import keys
-from smsd.store.record import decode, since_us
+from smsd.store.record import decode
 from smsd.store.shard import Shard
 
 LANES_READ = 2000  # by their heads' deadlines
@@ -87,7 +87,7 @@ class Look:
             return {}
         asked = self._client.hmget(self._key("msg"), [key.decode() for key in messages.values()])
         records = await cast("Awaitable[list[bytes | None]]", asked)
-        return {lane: since_us(decode(packed)) for lane, packed in zip(messages, records, strict=True) if packed}
+        return {lane: decode(packed).since_us for lane, packed in zip(messages, records, strict=True) if packed}
 
 
 def _there(found: Any) -> Any:

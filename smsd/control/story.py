@@ -13,7 +13,7 @@ from smsd.control.queue import Hold, hold_of
 from smsd.core.state import FINAL
 from smsd.message import State
 from smsd.store import keys
-from smsd.store.record import FLAG_CANCEL, FLAG_DOUBLE, Record, since_us
+from smsd.store.record import FLAG_CANCEL, FLAG_DOUBLE, Record
 from smsd.store.shard import Shard
 
 DEAD_READ = 2_000
@@ -117,7 +117,7 @@ def delays(record: Record, history: Sequence[Step]) -> Delays:
     """Of the last attempt: an earlier one that was not taken is part of the waiting."""
     if not record.leased:
         return Delays()
-    queue_ms, limit_ms = max(0, record.leased - since_us(record)) // 1000, record.limited // 1000
+    queue_ms, limit_ms = max(0, record.leased - record.since_us) // 1000, record.limited // 1000
     if not record.submitted or record.submitted < record.leased:
         return Delays(queue_ms, limit_ms)
     submit_ms = (record.submitted - record.leased) // 1000

@@ -72,7 +72,7 @@ HISTOGRAMS: dict[str, tuple[tuple[str, ...], tuple[float, ...], str]] = {
     "smsd_queue_seconds": (
         ("class",),
         QUEUE_S,
-        "From taking a message to its leaving, the wait for its not_before included",
+        "From taking a message (or its not_before) to its leaving",
     ),
     "smsd_receipt_seconds": (("provider",), RECEIPT_S, "From the provider's taking a message to its final receipt"),
 }

@@ -151,7 +151,7 @@ class Flight:
         if started - round_.charged - ahead_s > round_.slack_s:
             sender.metrics.late_start(seat.name)
         sender.hurried.pop(leased.message.key, None)
-        queue_us = round_.asked_us + int((started - round_.asked) * 1e6) - leased.entered_us
+        queue_us = round_.asked_us + int((started - round_.asked) * 1e6) - leased.since_us
         self._settle(decided, HEARD[type(answer)], max(1, queue_us), int((now - started) * 1e6))
 
     def _around(self, now: float) -> Circumstances:

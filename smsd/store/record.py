@@ -47,19 +47,18 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     unsettled: int = 0  # leases in a row that ended with nobody's word
     who: str = ""  # the recipient, hashed (find.py); "" before there was an index
     limited: int = 0  # us that it was first of its lane and a limit refused it, before its attempts
+    since: int = 0  # its not_before, where it came with one that was still ahead
+
+    @property
+    def since_us(self) -> int:
+        """When it could first leave: when it was taken, or its not_before."""
+        return max(self.entered, self.since)
 
 
 FLAG_CANCEL, FLAG_DOUBLE, FLAG_MAYBE, FLAG_RESENT = 1, 2, 4, 8
 
 INDEX: dict[str, int] = {name.rstrip("_").upper(): i for i, name in enumerate(Record.__struct_fields__, 1)}
 """Field name in the scripts -> its place, from 1."""
-
-
-def since_us(record: Record) -> int:
-    """When it could first leave: when it was taken or, if that is later, its not_before."""
-    _at, *said = record.hist.partition("\n")[0].split("\t")
-    facts = dict(zip(said[1::2], said[2::2], strict=False)) if said[:1] == ["queued"] else {}
-    return max(record.entered, int(facts.get("due", 0)) * 1000)
 
 
 def decode(packed: bytes) -> Record:

@@ -95,7 +95,7 @@ class ClockDiffers(Exception):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
-_Row = tuple[str, int, int, int, int, int, int, int, str, int, int]
+_Row = tuple[str, int, int, int, int, int, int, int, str, int, int, int]
 _Ended = dict[str, int] | list[int]  # an empty table of Lua is an empty array
 _decode_lease = msgspec.msgpack.Decoder(tuple[int, int, int, list[_Row], _Ended, dict[str, int], int]).decode
 _decode_ended = msgspec.msgpack.Decoder(_Ended).decode
@@ -264,6 +264,7 @@ class Shard:
                 bound=row[8],
                 punctual=row[9] == 1,
                 start_us=row[10],
+                since_us=row[11],
             )
             for row, body in zip(rows, bodies, strict=True)
         ]

@@ -10,6 +10,7 @@ import pytest
 from smsd.control import look, processes
 from smsd.control.processes import File
 from smsd.control.revision import publish
+from smsd.core import outcome
 from smsd.message import Message, Send
 from smsd.shell import metrics_store as module
 from smsd.shell.live import Live
@@ -133,6 +134,21 @@ async def test_an_age_begins_when_a_message_may_leave(watched: Watched) -> None:
     await watched.live.shards[0].lease("default", [Offer("main", 1, 0)], n=1, request="r", process="p", span_us=SECOND)
     await watched.live.shards[0].sweep({})
     assert value(await watched.scrape(), "smsd_oldest_message_age_seconds", class_="reminder") == 30
+
+
+async def test_a_retry_does_not_begin_an_age_anew(watched: Watched) -> None:
+    """What was refused once and waits again is as old as its first wait."""
+    await watched.admit("m1")
+    shard = watched.live.shards[0]
+    lease = await shard.lease("default", [Offer("main", 1, 1)], n=1, request="r", process="p", span_us=SECOND)
+    (leased,) = lease.messages
+    again = START + 60 * SECOND
+    retry = outcome.Retry(leased.message.key, leased.fence, "retry", leased.attempt, "main", again, 1, "", ())
+    await shard.settle([retry])
+    watched.at(START + 90 * SECOND)
+    await shard.lease("default", [Offer("main", 1, 0)], n=1, request="s", process="p", span_us=SECOND)
+    await shard.sweep({})
+    assert value(await watched.scrape(), "smsd_oldest_message_age_seconds", class_="reminder") == 90
 
 
 async def test_a_class_behind_many_lanes_is_seen(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,7 @@ def _send(book: Book, entry: Send, class_: str, number: int) -> str:
     book.bodies[key] = message
     if entry.not_before_us > book.now_us:
         put_due(book, r, entry.not_before_us)
+        r.since = r.due
         book.tell(r, State.QUEUED, **extra, due=r.due // 1000)
         return "due"
     enqueue(book, r)

@@ -46,6 +46,7 @@ def _leased(book: Book, r: Record, refused_us: int, *, punctual: bool = False) -
         bound,
         punctual,
         r.leased,
+        r.since or r.entered,
     )
 
 

@@ -116,6 +116,7 @@ class Record(msgspec.Struct):
     echo: dict[str, str]  # what every event of it repeats
     state: State | None = None  # None: only a cancel that came before its message
     seq: int = 0
+    since: int = 0  # when it could first leave, where it came with a not_before
     due: int = 0  # waits in the due set until then; 0: in its lane, or not waiting
     attempt: int = 0
     fence: int = 0

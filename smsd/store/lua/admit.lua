@@ -57,6 +57,7 @@ local function send(e, body, number)
   hset(K.body, key, body)
   if e[8] > now then
     put_due(key, m, e[8])
+    m[SINCE] = m[DUE]
     extra[#extra + 1] = 'due'
     extra[#extra + 1] = int(floor(m[DUE] / 1000))
     emit(key, m, 'queued', extra)
