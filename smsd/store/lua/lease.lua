@@ -6,8 +6,9 @@
 --        request names this call: asked again with it (a lost reply), the same messages come back
 --        what a limit admits within ahead_us is leased now, charged for its own instant, and starts then
 -- Output {msgpack of {again, wake_us (0: nothing known), revision, {{provider, attempt, fence, entered, deadline,
---        refused, flags, tries, bound, punctual 0/1, start_us, since_us}..}, ended, refused by limits of kind t, c, s,
---        p, now_us}, then one message (opaque bytes) per leased}; ended = {class \31 state \31 reason = how many ended so}
+--        refused, flags, tries, bound, punctual 0/1, start_us, since_us}..}, ended, refused by limits of kind
+--        t, c, s, p, now_us}, then one message (opaque bytes) per leased}
+--        ended = {class \31 state \31 reason = how many ended so}
 --#include base limit lane wait outcome bell
 local refused_call = begin()
 if refused_call then return refused_call end
