@@ -15,16 +15,17 @@ def trace(*, tenant: str, id: str, config: Path, json: bool) -> Code:
 async def _trace(tenant: str, id_: str, config: Path, json: bool) -> Code:
     from smsd.cli.reach import reach
     from smsd.cli.story import tell
-    from smsd.control.story import refused, story
+    from smsd.control.story import held_by_nobody, refused, story
     from smsd.control.tenants import config_for
 
     async with reach(config) as store:
         shard = store.shards[crc32(tenant.encode()) % len(store.shards)]
         now_us = time.time_ns() // 1000
         told = await story(await config_for(store.config, shard, tenant), shard, tenant, id_, now_us)
-        no = await refused(shard, tenant, id_) if told is None else None
+        told = told and await held_by_nobody(told, store.shards[0], now_us)
+        no = await refused(store.shards, tenant, id_) if told is None else None
     if no is not None:
-        raise Trouble(f"{tenant}/{id_} was rejected ({no.reason}): {no.detail}; see smsd dead show {no.entry_id}")
+        raise Trouble(f"{tenant}/{id_} was rejected ({no.reason}): {no.detail}; see smsd dead show {no.dead_id}")
     if told is None:
         raise Trouble(
             f"{tenant}/{id_} is not known: it never came, or its record is gone ([retention] messages, after its end)"

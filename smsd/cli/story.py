@@ -6,7 +6,7 @@ Pure: reads no store. Never shows a number or a text.
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from smsd.control.limits import Limits
+from smsd.control.limits import Limits, Use
 from smsd.control.story import Delays, Step, Story
 
 SHORT = {"leased": "leaving right now", "tomb": "not known, but for its cancel"}
@@ -66,8 +66,10 @@ def _lines(story: Story, now_ms: int) -> Iterator[str]:
         yield f"Now: {hold.sentence}{_in(hold.until_ms, now_ms)}."
     if story.state == "queued" and not story.holds:
         yield "Now: nothing holds it; it leaves when its turn comes, within moments."
-    if story.state in ("queued", "leased"):
-        yield f"It expires at {_at(story.deadline_ms)}."
+    if story.state == "queued" and any((hold.until_ms or 0) >= story.deadline_ms for hold in story.holds):
+        yield f"By this it will not leave in time: it expires at {_at(story.deadline_ms)}."
+    elif story.state in ("queued", "leased"):
+        yield f"It expires at {_at(story.deadline_ms)}, if it has not left by then."
     if story.cancel_asked:
         yield "It was cancelled while it was leaving: it ends cancelled if it turns out not to have been taken."
     if story.possible_duplicate:
@@ -102,7 +104,8 @@ def _said(step: Step) -> str:
         return f"taken by smsd: {facts['class']}, route {facts['route']}, {parts}{to}{campaign}"
     words = WORDS.get(step.what, step.what)
     if step.what == "queued" and "due" in facts:
-        words = f"waits until {_at(int(facts.pop('due')))}"
+        what = "not taken: it is tried again at" if "provider" in facts else "waits until"
+        words = f"{what} {_at(int(facts.pop('due')))}"
     reason = facts.pop("reason", "")
     why = f": {REASONS.get(reason, reason)}" if reason else ""
     rest = ", ".join(f"{_NAMES.get(name, name)} {value}" for name, value in facts.items() if value)
@@ -127,6 +130,11 @@ def _since(ms: int) -> str:
     return f"+{ms / 1000:.3f} s" if ms < 600_000 else f"+{ms / 60_000:.0f} min"
 
 
+def _used(use: Use) -> str:
+    """Of a paced limit what counts is whether one more may leave just now."""
+    return f"{use.used} of {use.of}" + (" at once" if use.paced else "")
+
+
 def table(told: Limits, now_ms: int) -> list[str]:
     """A tenant's limits, a line each."""
     who = f"plan {told.plan}" if told.plan else "no plan" if told.known else "not configured: the defaults hold"
@@ -136,7 +144,7 @@ def table(told: Limits, now_ms: int) -> list[str]:
         opens = "now" if use.opens_ms <= now_ms else f"in {_span((use.opens_ms - now_ms) / 1000)}"
         waits = f"{use.waiting} lanes" if use.waiting != 1 else "1 lane"
         whose = f"{use.scope} {use.name}"
-        row = ("*" if use.binds else "", whose, use.limit, f"{use.used} of {use.of}", opens, waits, use.source)
+        row = ("*" if use.binds else "", whose, use.limit, _used(use), opens, waits, use.source)
         rows.append(row)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

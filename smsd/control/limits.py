@@ -23,9 +23,10 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     source: str  # command or API, [tenants.T], [plans.P], [tenant_defaults], [senders.S], [providers.P]
     used: int  # messages or segments that count now
     of: int  # as many may: its burst where it is paced, else its N
+    paced: bool  # spread over its period; else all N may leave at once
     opens_ms: int  # when it admits one more; 0: now
     waiting: int  # lanes that wait at it
-    binds: bool  # of all that one message has to pass, this one opens last
+    binds: bool  # of all that a message of one class, sender and route has to pass, this one opens last
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,10 +47,12 @@ async def limits(config: Config, shard: Shard, tenant: str, now_us: int) -> Limi
     scopes: dict[str, tuple[Sequence[Limit], str]] = {f"t:{tenant}": (terms.limits, _source(config, tenant, ""))}
     for class_, some in sorted(terms.class_limits.items()):
         scopes[f"c:{tenant}|{class_}"] = (some, _source(config, tenant, class_))
-    for sender in sorted({terms.sender, *(lane.parts[3] for lane in lanes)}):
+    senders = sorted({terms.sender, *(lane.parts[3] for lane in lanes)})
+    routes = sorted({terms.route, *(lane.parts[2] for lane in lanes)} & config.routes.keys())
+    for sender in senders:
         if sender in config.senders:
             scopes[f"s:{sender}"] = (config.senders[sender].limits, f"[senders.{sender}]")
-    for route in sorted({terms.route, *(lane.parts[2] for lane in lanes)} & config.routes.keys()):
+    for route in routes:
         for use in config.routes[route].providers:
             if use.use in config.providers:
                 scopes[f"p:{use.use}"] = (config.providers[use.use].limits, f"[providers.{use.use}]")
@@ -59,7 +62,9 @@ async def limits(config: Config, shard: Shard, tenant: str, now_us: int) -> Limi
     )
     waits = await waiting(shard, list(scopes))
     opens = {(scope, i): passes_us(one, 0, 1, now_us) for scope, some in known.items() for i, one in enumerate(some)}
-    binding = _binding(opens, now_us)
+    binding = set[tuple[str, int]]()
+    for passed in _ways(config, tenant, senders, routes):
+        binding |= _binding({at: opens[at] for at in opens if at[0] in passed}, now_us)
     return Limits(
         tenant=tenant,
         known=config.knows(tenant),
@@ -74,6 +79,7 @@ async def limits(config: Config, shard: Shard, tenant: str, now_us: int) -> Limi
                 source=scopes[scope][1],
                 used=_used(one, now_us),
                 of=one.limit.burst,
+                paced=one.limit.paced,
                 opens_ms=0 if opens[scope, i] <= now_us else opens[scope, i] // 1000,
                 waiting=waits[scope],
                 binds=(scope, i) in binding,
@@ -85,6 +91,21 @@ async def limits(config: Config, shard: Shard, tenant: str, now_us: int) -> Limi
 
 
 _SCOPES = {"t": "tenant", "c": "class", "s": "sender", "p": "provider"}
+
+
+def _ways(config: Config, tenant: str, senders: Sequence[str], routes: Sequence[str]) -> list[set[str]]:
+    """The scopes that a message of this tenant passes, for each class, sender and route that it may have."""
+    return [
+        {
+            f"t:{tenant}",
+            f"c:{tenant}|{class_}",
+            f"s:{sender}",
+            *(f"p:{use.use}" for use in config.routes[route].providers),
+        }
+        for class_ in config.classes
+        for sender in senders
+        for route in routes
+    ]
 
 
 def _binding(opens: dict[tuple[str, int], int], now_us: int) -> set[tuple[str, int]]:

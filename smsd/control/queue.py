@@ -3,17 +3,17 @@
 Reads a bounded part of the store and reckons by the limits of the config in force (core/forecast.py). Never waits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 
 import msgspec
 
 from smsd.config import Config
-from smsd.core.forecast import Gate, forecast, rate_per_s, share_us
+from smsd.core.forecast import Gate, Share, forecast, routed_us, turns
 from smsd.core.limit import Limit, show
 from smsd.store import keys
 from smsd.store.holds import Pause, Withdrawal, pauses, withdrawals
-from smsd.store.look import Lane, before, lanes_of, ready_flows, used
+from smsd.store.look import Lane, before, lanes_of, line_at, on_route, used
 from smsd.store.record import Record
 from smsd.store.shard import Shard
 
@@ -23,8 +23,8 @@ MOMENT_US = 1_000_000  # what is over sooner holds nothing
 class Hold(msgspec.Struct, frozen=True):
     """One thing that a message waits for."""
 
-    kind: str  # time, pause, withdrawal, limit, provider, queue, leaving, look_up, receipt
-    name: str  # whose: a limit's or pause's scope, a provider
+    kind: str  # time, pause, withdrawal, limit, provider, queue, process, leaving, look_up, receipt
+    name: str  # whose: a limit's or pause's scope, a provider, a route
     until_ms: int | None  # None: nobody knows
     estimate: bool
     sentence: str
@@ -60,36 +60,40 @@ async def hold_of(config: Config, shard: Shard, key: str, record: Record, now_us
 async def _queued(config: Config, shard: Shard, record: Record, now_us: int) -> list[Hold]:
     tenant, *_, bound = record.lane.split("|")
     holds: list[Hold] = []
-    start_us = now_us
     if record.due > now_us:
-        start_us = record.due
-        holds.append(Hold("time", "", record.due // 1000, False, f"its time comes at {at(record.due // 1000)}"))
-    stopped = await _stopped(shard, record.lane, now_us)
-    holds += [_hold(one) for one in stopped]
-    if any(not isinstance(one, Pause) or one.until_us == 0 for one in stopped):
+        words = "it is tried again" if record.attempt else "its time comes"
+        holds.append(Hold("time", "", record.due // 1000, False, f"{words} at {at(record.due // 1000)}"))
+    stopped = await _stopped(shard, record, now_us)
+    holds += [_hold(one, record) for one in stopped]
+    if any(one.until_us == 0 if isinstance(one, Pause) else _covers(one, record) for one in stopped):
         return holds
-    start_us = max([start_us, *(one.until_us for one in stopped if isinstance(one, Pause))])
+    goes_on_us = max([now_us, *(one.until_us for one in stopped if isinstance(one, Pause))])
     route = config.routes.get(record.route)
     providers = bound.split(",") if bound else [use.use for use in route.providers] if route else []
     marks = await pauses(shard, [f"p:{name}" for name in providers])
     away = {one.what[2:]: one for one in marks if not 0 < one.until_us <= now_us}
     if not providers or all(name in away for name in providers):
         return [*holds, _nobody(record.route, providers, away)]
-    place = await _place(shard, record, tenant)
-    holds += await _gates(config, shard, record, place, [p for p in providers if p not in away], start_us)
+    place = await _place(shard, record, tenant, {one.what for one in stopped})
+    holds += await _gates(config, shard, record, place, [p for p in providers if p not in away], goes_on_us)
     return sorted(holds, key=lambda hold: -(hold.until_ms or 1 << 62))
 
 
 async def _gates(
-    config: Config, shard: Shard, record: Record, place: Place, providers: Sequence[str], start_us: int
+    config: Config, shard: Shard, record: Record, place: Place, providers: Sequence[str], goes_on_us: int
 ) -> list[Hold]:
-    """Its limits and its place in the queue, as one estimate each."""
-    tenant, class_, route, sender, _, _ = record.lane.split("|")
+    """Its limits, and its place on its route where that takes longer, as one estimate each.
+
+    `goes_on_us`: when those before it begin to leave, which is before its own time comes.
+    """
+    tenant, class_, _, sender, _, _ = record.lane.split("|")
     slack_us = config.dispatch.slack_ms * 1000
     mine = limits_of(config, tenant, class_, sender)
     theirs = {f"p:{name}": config.providers[name].limits for name in providers if name in config.providers}
-    known = await used(shard, {**mine, **theirs}, slack_us, start_us)
+    known = await used(shard, {**mine, **theirs}, slack_us, goes_on_us)
     weight = {name: one.weight for name, one in config.classes.items()}
+    shared = await line_at(shard, f"s:{sender}") if f"s:{sender}" in mine else {}
+    others = [(flow.split("|"), n) for flow, n in shared.items()]
 
     def ahead(scope: str) -> int:
         total = place.before
@@ -101,39 +105,51 @@ async def _gates(
                 total += earlier
             elif scope[0] != "c" and weight.get(other[1], 1) > weight.get(class_, 1):
                 total += lane.queued
+        if scope[0] != "s":
+            return total
+        # Other tenants' flows take turns with its own at the limit; those of a heavier class go first.
+        turn = total + 1
+        for (whose, theirs_class, *_), n in others:
+            if whose != tenant and weight.get(theirs_class, 1) >= weight.get(class_, 1):
+                total += n if theirs_class != class_ else min(n, turn)
         return total
 
     gates = [Gate(scope, state, ahead(scope)) for scope in mine for state in known[scope]]
     holds: list[Hold] = []
-    seen = forecast(gates, record.cost, start_us)
+    start_us = max(goes_on_us, record.due)
+    seen = forecast(gates, record.cost, goes_on_us)
     if seen.limit is not None and seen.at_us - start_us > MOMENT_US:
         n = max(gate.ahead for gate in gates if gate.scope == seen.scope)
         waits = f", and {n} {'go' if n > 1 else 'goes'} before it" if n else ""
         said = f"{named(seen.scope)} allows {show(seen.limit)}{waits}: about {at(seen.at_us // 1000)}, an estimate"
         holds.append(Hold("limit", seen.scope, seen.at_us // 1000, True, said))
-    rate = sum(rate_per_s(theirs[scope], record.cost) for scope in theirs)
     if theirs and all(theirs.values()):
-        flows = await ready_flows(shard, route, list(config.classes))
-        weights = sum(weight[name] for name, n in flows.items() if n)
-        span_us = share_us(
-            place.before, rate_per_s=rate, weight=weight.get(class_, 1), weights=weights, flows=flows.get(class_, 0)
-        )
-        if span_us > MOMENT_US:
-            until_ms = (start_us + span_us) // 1000
-            said = (
-                f"route {route} takes {rate:.0f}/s, which {flows.get(class_, 0)} tenants share: about {at(until_ms)}, "
-                "an estimate"
-            )
-            holds.append(Hold("queue", route, until_ms, True, said))
+        n = await _turns(config, shard, record, place)
+        at_us = routed_us([known[scope] for scope in theirs], n, record.cost, goes_on_us)
+        if at_us - start_us > MOMENT_US and at_us > seen.at_us:
+            rates = ", ".join(" and ".join(map(show, limits)) for limits in theirs.values())
+            waits = f", and by fair shares about {n} {'go' if n > 1 else 'goes'} before it" if n else ""
+            said = f"route {record.route}'s providers allow {rates}{waits}: about {at(at_us // 1000)}, an estimate"
+            holds.append(Hold("queue", record.route, at_us // 1000, True, said))
     return holds
 
 
-async def _place(shard: Shard, record: Record, tenant: str) -> Place:
-    lanes = await lanes_of(shard, tenant)
-    counts = await before(shard, lanes, record.deadline, record.arrival)
-    both = list(zip(lanes, counts, strict=True))
-    own = next(((lane, n) for lane, n in both if lane.name == record.lane), (Lane(record.lane, "r", "", 0, 0), 0))
-    return Place(own[0], [(lane, n) for lane, n in both if lane.name != record.lane], own[1])
+async def _turns(config: Config, shard: Shard, record: Record, place: Place) -> int:
+    """How many messages go before it on its route."""
+    found = await on_route(shard, record.route, list(config.classes))
+    shares = {name: Share(config.classes[name].weight, *pair) for name, pair in found.items()}
+    mine = shares.pop(record.class_, Share(1, 1, 1))
+    return turns(place.before, mine, shares.values())
+
+
+async def _place(shard: Shard, record: Record, tenant: str, stopped: Set[str]) -> Place:
+    """`stopped`: marks that hold this message too. What others hold is before nobody."""
+    lanes = {lane.name: lane for lane in await lanes_of(shard, tenant)}
+    own = lanes.setdefault(record.lane, Lane(record.lane, "r", "", 0, 0))
+    moving = [lane for lane in lanes.values() if lane is own or lane.status != "p" or lane.scope in stopped]
+    counts = await before(shard, moving, record.deadline, record.arrival)
+    both = list(zip(moving, counts, strict=True))
+    return Place(own, [pair for pair in both if pair[0] is not own], next(n for lane, n in both if lane is own))
 
 
 def limits_of(config: Config, tenant: str, class_: str, sender: str) -> dict[str, Sequence[Limit]]:
@@ -162,19 +178,27 @@ def at(at_ms: int | None) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-async def _stopped(shard: Shard, lane: str, now_us: int) -> list[Pause | Withdrawal]:
+async def _stopped(shard: Shard, record: Record, now_us: int) -> list[Pause | Withdrawal]:
     """Whatever somebody stopped it by."""
-    tenant, class_, _, sender, campaign, _ = lane.split("|")
+    tenant, class_, _, sender, campaign, _ = record.lane.split("|")
     kinds = [f"t:{tenant}", f"c:{class_}", *([f"k:{tenant}|{campaign}"] if campaign else [])]
     held = await pauses(shard, ["all", f"s:{sender}", *kinds])
     busy = await withdrawals(shard, [*kinds, f"tc:{tenant}|{class_}"])
     return [*(one for one in held if not 0 < one.until_us <= now_us), *(one for one in busy if not one.done)]
 
 
-def _hold(one: Pause | Withdrawal) -> Hold:
+def _covers(one: Withdrawal, record: Record) -> bool:
+    """What came after the cancel of a tenant or class only waits until that is done; a campaign's covers it too."""
+    return one.what.startswith("k:") or record.entered <= one.at_us
+
+
+def _hold(one: Pause | Withdrawal, record: Record) -> Hold:
     if isinstance(one, Pause):
         return Hold("pause", one.what, one.until_us // 1000 or None, False, _paused(one))
-    said = f"it is being cancelled, as {one.by} ordered at {at(one.at_us // 1000)}"
+    ordered = f"ordered{_by(one.by)} at {at(one.at_us // 1000)}{_because(one.reason)}"
+    said = f"it is being cancelled, as {ordered}"
+    if not _covers(one, record):
+        said = f"what came before it is being cancelled, as {ordered}; it goes on when that is done, within moments"
     return Hold("withdrawal", one.what, None, False, said)
 
 
@@ -182,9 +206,16 @@ def _paused(pause: Pause) -> str:
     kind, _, name = pause.what.partition(":")
     words = {"t": "its tenant", "c": f"class {name}", "s": f"sender {name}", "k": "its campaign"}
     until = f"until {at(pause.until_us // 1000)}" if pause.until_us else "until somebody resumes it"
-    by = f" by {pause.by}" if pause.by not in ("", "-") else ""
-    why = f" ({pause.reason})" if pause.reason else ""
-    return f"{words.get(kind, 'everything')} is paused{by} since {at(pause.at_us // 1000)}, {until}{why}"
+    since = f"since {at(pause.at_us // 1000)}"
+    return f"{words.get(kind, 'everything')} is paused{_by(pause.by)} {since}, {until}{_because(pause.reason)}"
+
+
+def _by(who: str) -> str:
+    return f" by {who}" if who not in ("", "-") else ""
+
+
+def _because(reason: str) -> str:
+    return f" ({reason})" if reason else ""
 
 
 def _nobody(route: str, providers: Sequence[str], away: dict[str, Pause]) -> Hold:

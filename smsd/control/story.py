@@ -4,15 +4,15 @@ Never shows a number or a text, never changes anything. An instant that is recko
 """
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import msgspec
 
 from smsd.config import Config
+from smsd.control.processes import processes
 from smsd.control.queue import Hold, hold_of
 from smsd.core.state import FINAL
 from smsd.message import State
-from smsd.store import keys
+from smsd.store.dead import newest
 from smsd.store.record import FLAG_CANCEL, FLAG_DOUBLE, Record
 from smsd.store.shard import Shard
 
@@ -82,24 +82,37 @@ async def story(config: Config, shard: Shard, tenant: str, id_: str, now_us: int
     )
 
 
+async def held_by_nobody(story: Story, first: Shard, now_us: int) -> Story:
+    """The story as it is for who asks from outside: where no process works, that is what a message waits for.
+
+    `first`: the first shard, where processes tell of themselves.
+    """
+    if story.state != State.QUEUED or await processes(first, now_us // 1000):
+        return story
+    nobody = Hold("process", "", None, False, "no smsd runs on this store: smsd run starts one")
+    return msgspec.structs.replace(story, holds=[nobody, *story.holds])
+
+
 class Refused(msgspec.Struct, frozen=True):
     """An entry that asked for this id and was not taken."""
 
     at_ms: int
     reason: str
     detail: str
-    entry_id: str
+    dead_id: str  # what `smsd dead show` wants
 
 
-async def refused(shard: Shard, tenant: str, id_: str) -> Refused | None:
-    """The newest rejected entry that asked for the id, among the last DEAD_READ dead letters."""
-    asked = shard.client.xrevrange(keys.key(shard.number, "dead"), count=DEAD_READ)
-    wanted = (tenant.encode(), id_.encode())
-    for _, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", await asked):
-        if (fields.get(b"in.tenant"), fields.get(b"in.id")) == wanted:
-            texts = (fields.get(name, b"").decode("utf-8", "replace") for name in (b"reason", b"detail", b"entry_id"))
-            return Refused(int(fields.get(b"at", b"0")), *texts)
-    return None
+async def refused(shards: Sequence[Shard], tenant: str, id_: str) -> Refused | None:
+    """The newest rejected entry of the tenant that asked for the id, or that would have got it; among the last
+    DEAD_READ dead letters of each shard, for one in the wrong shard lies there.
+    """
+    found: list[Refused] = []
+    for shard in shards:
+        async for one in newest(shard, DEAD_READ):
+            if one.tenant == tenant and id_ in (one.given_id, f"{one.class_}-{one.entry_id}"):
+                found.append(Refused(one.at_ms, one.reason, one.detail, one.id))
+                break
+    return max(found, key=lambda one: one.at_ms, default=None)
 
 
 def steps(record: Record) -> list[Step]:
@@ -115,7 +128,7 @@ def steps(record: Record) -> list[Step]:
 
 def delays(record: Record, history: Sequence[Step]) -> Delays:
     """Of the last attempt: an earlier one that was not taken is part of the waiting."""
-    if not record.leased:
+    if not record.leased or not record.attempt:  # one that was given back has not left
         return Delays()
     queue_ms, limit_ms = max(0, record.leased - record.since_us) // 1000, record.limited // 1000
     if not record.submitted or record.submitted < record.leased:

@@ -3,7 +3,8 @@
 Pure. Never promises: who comes later may have an earlier deadline, a limit may change, a provider may fail.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -71,19 +72,36 @@ def _counted(state: Counted, wanted: int, now_us: int) -> int:
     return now_us + (rounds + 1) * period_us  # more has left than N: one message of many segments
 
 
-def share_us(ahead: int, *, rate_per_s: float, weight: int, weights: int, flows: int) -> int:
-    """How long so many messages of one flow take on a busy route: a flow has its part of its class's part.
+class Share(msgspec.Struct, frozen=True):
+    """A class on a route."""
 
-    `rate_per_s`: of the route; 0: nothing bounds it. `weights`: of all classes with something ready. `flows`: of this
-    class that have.
+    weight: int
+    queued: int  # messages of it
+    flows: int  # tenants of it that have something ready
+
+
+def turns(place: int, mine: Share, others: Iterable[Share]) -> int:
+    """How many messages of a route go before one with so many before it in its own flow: while it waits for its turns,
+    each other flow of its class has as many, each other class its share by weight, and none more than it has.
     """
-    if rate_per_s <= 0:
-        return 0
-    mine = rate_per_s * weight / max(weight, weights) / max(1, flows)
-    return int((ahead + 1) / mine * 1e6)
+    own = max(place, min(mine.queued - 1, (place + 1) * max(1, mine.flows) - 1))
+    return own + sum(min(one.queued, (own + 1) * one.weight // mine.weight) for one in others if one.flows)
 
 
-def rate_per_s(limits: Iterable[Limit], segments: int) -> float:
-    """Messages a second that all of them allow for good; 0: no limit."""
-    rates = [limit.n / limit.cost(segments) / (limit.period_us / 1e6) for limit in limits]
-    return min(rates, default=0.0)
+def routed_us(doors: Sequence[Sequence[State]], ahead: int, segments: int, now_us: int) -> int:
+    """When one of several providers has room for a message that so many go before, which spread over all as each has
+    room. A door is the limits of one provider; one without limits takes everything at once.
+    """
+
+    def taken(at_ms: int) -> int:
+        return sum(bisect_right(range(ahead + 1), at_ms * 1000, key=door_of(door)) for door in doors)
+
+    def door_of(door: Sequence[State]) -> Callable[[int], int]:
+        return lambda before: max((passes_us(state, before, segments, now_us) for state in door), default=now_us)
+
+    # No instant is later than that of the one door which takes them all.
+    last_us = min((door_of(door)(ahead) for door in doors), default=now_us)
+    if last_us <= now_us:
+        return now_us
+    moments = range(now_us // 1000, -(-last_us // 1000) + 1)
+    return moments[bisect_left(moments, ahead + 1, hi=len(moments) - 1, key=taken)] * 1000

@@ -46,6 +46,19 @@ async def dead(shard: Shard, *, since_ms: int = 0, before_ms: int = 0) -> AsyncG
         begin = f"({page[-1][0].decode()}"
 
 
+async def newest(shard: Shard, most: int) -> AsyncGenerator[Dead]:
+    """The last entries, the newest first."""
+    end = "+"
+    while most > 0:
+        asked = shard.client.xrevrange(keys.key(shard.number, "dead"), end, "-", count=min(PAGE, most))
+        page = cast("list[tuple[bytes, Raw]]", await asked)
+        for id_, raw in page:
+            yield _dead(shard.number, id_.decode(), raw)
+        if not page:
+            return
+        most, end = most - len(page), f"({page[-1][0].decode()}"
+
+
 async def fields_of(shard: Shard, id_: str) -> dict[str, str] | None:
     """All that is kept of an entry, also to whom it goes and what it says; None: there is no such entry."""
     page = await _page(shard, id_, id_, 1)

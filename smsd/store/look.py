@@ -64,13 +64,15 @@ async def before(shard: Shard, lanes: Sequence[Lane], deadline_us: int, arrival:
     return [int(n) for n in await pipe.execute()]
 
 
-async def ready_flows(shard: Shard, route: str, classes: Sequence[str]) -> dict[str, int]:
-    """How many flows of each class have something ready on a route."""
+async def on_route(shard: Shard, route: str, classes: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Of each class, how many messages it has (on any route), and how many flows have something ready on this one."""
     pipe = shard.client.pipeline(transaction=False)
     for class_ in classes:
         start = f"{route}\0{class_}\0"
+        pipe.hget(_key(shard, "meta"), f"n:{class_}")
         pipe.zlexcount(_key(shard, "flows"), f"[{start}", _end(start))
-    return dict(zip(classes, (int(n) for n in await pipe.execute()), strict=True))
+    found = [int(n or 0) for n in await pipe.execute()]
+    return dict(zip(classes, zip(found[::2], found[1::2], strict=True), strict=True))
 
 
 async def waiting(shard: Shard, scopes: Sequence[str]) -> dict[str, int]:
@@ -79,6 +81,19 @@ async def waiting(shard: Shard, scopes: Sequence[str]) -> dict[str, int]:
     for scope in scopes:
         pipe.zlexcount(_key(shard, "park"), f"[{scope}\0", _end(f"{scope}\0"))
     return dict(zip(scopes, (int(n) for n in await pipe.execute()), strict=True))
+
+
+async def line_at(shard: Shard, scope: str, most: int = LANES_MAX) -> dict[str, int]:
+    """Who waits at a limit: messages in the lanes that stand there, by flow (tenant|class|route); of so many lanes."""
+    asked = shard.client.zrangebylex(_key(shard, "park"), f"[{scope}\0", _end(f"{scope}\0"), start=0, num=most)
+    members = [member.split(b"\0") for member in await cast("Awaitable[list[bytes]]", asked)]
+    pipe = shard.client.pipeline(transaction=False)
+    for *_, lane in members:
+        pipe.zlexcount(_key(shard, "lanes"), b"[" + lane + b"\0", b"(" + lane + b"\0\xff")
+    flows: dict[str, int] = {}
+    for (_, flow, *_), n in zip(members, await pipe.execute(), strict=True):
+        flows[flow.decode()] = flows.get(flow.decode(), 0) + int(n)
+    return flows
 
 
 async def used(

@@ -58,8 +58,19 @@ def test_a_message_that_waits_says_for_what_and_how_long() -> None:
     told = tell(made("queued", Step(AT + 50, "queued", {"due": str(AT + 2050)}), holds=[hold]), AT + 10_000)
     assert told[2].endswith("waits until 2023-11-14 22:13:22.050Z")
     assert told[3] == "Now: tenant acme's limit allows 5/s: about then, an estimate, in 2 min."
-    assert told[4] == "It expires at 2023-11-14 23:13:20.000Z."
+    assert told[4] == "It expires at 2023-11-14 23:13:20.000Z, if it has not left by then."
+    late = tell(made("queued", holds=[msgspec.structs.replace(hold, until_ms=AT + 4_000_000)]), AT)
+    assert late[-1] == "By this it will not leave in time: it expires at 2023-11-14 23:13:20.000Z."
     assert "nothing holds it" in tell(made("queued"), AT)[2]
+
+
+def test_a_retry_says_that_the_provider_did_not_take_it() -> None:
+    """With whose answer it was, and when the next attempt is due."""
+    facts = {"provider": "main", "attempt": "1", "error_code": "20429", "due": str(AT + 2050)}
+    told = tell(made("queued", Step(AT, "queued", facts)), AT)
+    assert told[2].endswith(
+        "not taken: it is tried again at 2023-11-14 22:13:22.050Z (provider main, attempt 1, code 20429)"
+    )
 
 
 def test_a_failed_message_says_why() -> None:
@@ -95,7 +106,15 @@ def test_limits_are_a_table_that_names_what_binds() -> None:
     """A line for each with whose it is, what is used, when it admits and where it comes from."""
 
     def use(scope: str, name: str, limit: str, **more: Any) -> Use:
-        plain = {"source": "[tenant_defaults]", "used": 0, "of": 1, "opens_ms": 0, "waiting": 0, "binds": False}
+        plain = {
+            "source": "[tenant_defaults]",
+            "used": 0,
+            "of": 1,
+            "opens_ms": 0,
+            "waiting": 0,
+            "binds": False,
+            "paced": True,
+        }
         return Use(scope=scope, name=name, limit=limit, **plain | more)
 
     uses = [
@@ -112,6 +131,8 @@ def test_limits_are_a_table_that_names_what_binds() -> None:
         "1",
         "of",
         "1",
+        "at",
+        "once",
         "in",
         "30.0",
         "s",

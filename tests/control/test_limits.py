@@ -78,3 +78,11 @@ async def test_the_limit_that_opens_last_binds(desk: Desk) -> None:
     binding = [use for use in (await desk.ask("acme")).uses if use.binds]
     assert [(use.scope, use.name) for use in binding] == [("sender", "Acme")]
     assert binding[0].opens_ms > desk.world.now // 1000
+
+
+async def test_each_class_has_its_own_limit_that_binds(desk: Desk) -> None:
+    """Where marketing waits for its own limit, the tenant's still is what binds its reminders."""
+    await desk.world.send("acme", "m", "marketing")
+    await desk.world.take(1)
+    binding = {(use.scope, use.limit) for use in (await desk.ask("acme")).uses if use.binds}
+    assert binding == {("class", "1/s"), ("tenant", "5/s")}

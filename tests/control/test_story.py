@@ -6,12 +6,14 @@ import pytest
 from redis.asyncio import Redis
 
 from smsd.config import Config
+from smsd.control.processes import Process, leave, tell
 from smsd.control.revision import publish
-from smsd.control.story import Story, refused, story
+from smsd.control.story import Delays, Story, held_by_nobody, refused, story
 from smsd.message import Rejection
 from smsd.store import holds
+from smsd.store.dead import fields_of
 from tests.support.config import config
-from tests.support.world import HOUR, SECOND, World, accepted, retry, unknown
+from tests.support.world import HOUR, SECOND, World, accepted, back, retry, unknown
 
 EXTRA = '[tenants.slow]\nlimits = ["5/s"]\n[tenants.busy]\nlimits = ["3/h"]\n'
 
@@ -178,7 +180,69 @@ async def test_an_unknown_id_has_no_story_but_perhaps_a_rejection(desk: Desk) ->
     rejection = Rejection("bad_number", "to: is no number", "5-1", "acme", "m1", fields)
     await world.shard.admit([rejection], "reminder", from_inbox=False)
     assert await story(desk.mine, world.shard, "acme", "m1", world.now) is None
-    no = await refused(world.shard, "acme", "m1")
+    no = await refused([world.shard], "acme", "m1")
     assert no is not None
-    assert (no.reason, no.detail, no.entry_id) == ("bad_number", "to: is no number", "5-1")
-    assert await refused(world.shard, "acme", "m2") is None
+    assert (no.reason, no.detail) == ("bad_number", "to: is no number")
+    assert await fields_of(world.shard, no.dead_id) is not None
+    assert [await refused([world.shard], *whose) for whose in (("acme", "m2"), ("b", "m1"))] == [None, None]
+
+
+async def test_a_rejection_is_found_however_it_was_written(desk: Desk) -> None:
+    """As one json field; without an id, by the one that it would have got; in the wrong shard; the newest of two."""
+    first, second = desk.world, World(desk.world.client, 1)
+    fields = ((b"json", b'{"tenant": "acme", "id": "j1"}'),)
+    for world, detail in ((first, "older"), (second, "newer")):
+        await world.shard.admit(
+            [Rejection("bad_number", detail, "", "acme", "j1", fields)], "reminder", from_inbox=False
+        )
+        second.pass_time(2 * SECOND)
+    nameless = Rejection("bad_number", "no id", "7-1", "acme", "", ((b"tenant", b"acme"),))
+    await first.shard.admit([nameless], "reminder", from_inbox=False)
+    shards = [first.shard, second.shard]
+    found = [await refused(shards, "acme", id_) for id_ in ("j1", "reminder-7-1")]
+    assert [one and one.detail for one in found] == ["newer", "no id"]
+
+
+async def test_a_retrys_time_is_no_not_before(desk: Desk) -> None:
+    """The queue's delay counts from the taking also where the first thing told was a retry; and from a not_before."""
+    world = desk.world
+    await world.send("acme", "m1")
+    (leased,) = await world.take(1)
+    world.pass_time(SECOND)
+    await world.settle(retry(leased, world.now + 30 * SECOND))
+    assert (await desk.ask("acme", "m1")).holds[0].sentence.startswith("it is tried again at")
+    world.pass_time(32 * SECOND)
+    await world.take(1)
+    assert (await desk.ask("acme", "m1")).delays.queue_ms == 33_000
+    await world.send("acme", "m2", not_before=world.now + 10 * SECOND)
+    assert (await desk.ask("acme", "m2")).holds[0].sentence.startswith("its time comes at")
+    world.pass_time(12 * SECOND)
+    await world.take(1)
+    assert (await desk.ask("acme", "m2")).delays.queue_ms == 2000
+
+
+async def test_one_that_was_given_back_has_not_left(desk: Desk) -> None:
+    """What no attempt is counted for has no delays yet."""
+    world = desk.world
+    await world.send("acme", "m1")
+    (leased,) = await world.take(1)
+    assert (await desk.ask("acme", "m1")).delays.queue_ms == 0
+    await world.settle(back(leased))
+    assert (await desk.ask("acme", "m1")).delays == Delays()
+
+
+async def test_where_nobody_works_that_is_what_it_waits_for(desk: Desk) -> None:
+    """Told to who asks from outside, before all else; not while a process works, nor of what has ended."""
+    world = desk.world
+    await world.send("acme", "m1", not_before=world.now + HOUR)
+    told = await desk.ask("acme", "m1")
+    seen = await held_by_nobody(told, world.shard, world.now)
+    assert [hold.kind for hold in seen.holds] == ["process", "time"]
+    now_ms = world.now // 1000
+    one = Process(process="h-1-x", host="h", pid=1, version="1", since_ms=0, at_ms=now_ms, revision=1, file="in_force")
+    await tell(world.shard, one)
+    assert await held_by_nobody(told, world.shard, world.now) == told
+    await leave(world.shard, "h-1-x")
+    await world.cancel("acme", "m1")
+    ended = await desk.ask("acme", "m1")
+    assert await held_by_nobody(ended, world.shard, world.now) == ended

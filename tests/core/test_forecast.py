@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsd.core.forecast import Gate, forecast, passes_us, rate_per_s, share_us
+from smsd.core.forecast import Gate, Share, forecast, passes_us, routed_us, turns
 from smsd.core.limit import Counted, Paced, idle, parse
 
 SECOND = 1_000_000
@@ -61,13 +61,47 @@ def test_a_day_that_is_used_up_opens_a_day_later() -> None:
     assert told_us == pytest.approx(NOW + 86_400 * SECOND, abs=86_400 * SECOND / 60 + SECOND)
 
 
-def test_a_flow_has_its_part_of_its_classs_part() -> None:
-    """At 90/s, a class of weight 8 of 9 with 4 flows gives each of them 20/s."""
-    assert share_us(99, rate_per_s=90, weight=8, weights=9, flows=4) == 5 * SECOND
-    assert share_us(99, rate_per_s=0, weight=8, weights=9, flows=4) == 0
+def test_a_flow_has_its_turns_and_a_class_its_share() -> None:
+    """Of four flows each has a quarter, a class of weight 1 beside 8 an eighth of it; and none more than it has."""
+    mine, ads = Share(8, 10_000, 4), Share(1, 10_000, 2)
+    assert turns(99, mine, [ads]) == 399 + 50
+    assert turns(99, mine, [Share(1, 10_000, 0)]) == 399  # of which nothing is ready
+    assert turns(99, Share(8, 104, 5), [Share(1, 7, 1)]) == 103 + 7
+    assert turns(9, ads, [mine]) == 19 + 160
+    assert turns(5, Share(8, 0, 0), []) == 5  # its own place, whatever the counts say
 
 
-def test_the_slowest_limit_is_a_providers_rate() -> None:
-    """In messages, of as many segments as the one that asks."""
-    assert rate_per_s([parse("100/s"), parse("60 segments/s")], 2) == 30
-    assert rate_per_s([], 1) == 0
+@given(
+    st.lists(
+        st.lists(st.sampled_from(("5/s", "2/s", "100/90s", "7/2m")), min_size=1, max_size=2), min_size=1, max_size=3
+    ),
+    st.integers(0, 80),
+)
+def test_providers_share_what_goes_before(doors: list[list[str]], ahead: int) -> None:
+    """Each message leaves by the provider that has room first, and the estimate is when the last one does."""
+    states: list[list[Paced | Counted]] = [[idle(parse(text), SLACK) for text in set(door)] for door in doors]
+    told_us = routed_us(states, ahead, 1, NOW)
+    left_us = NOW
+    for _ in range(ahead + 1):
+        opens = [max(opening(state, left_us) for state in door) for door in states]
+        left_us = min(opens)
+        at = opens.index(left_us)
+        states[at] = [state.charge(left_us, 1) for state in states[at]]
+    # A counted limit's parts are P/60 long, as above, for each time that it is used up.
+    counted = [state.limit for door in states for state in door if isinstance(state, Counted)]
+    allowed_us = max(((2 + ahead // one.n) * one.period_us // 60 for one in counted), default=0)
+    assert abs(told_us - left_us) <= allowed_us + 1001
+
+
+def opening(state: Paced | Counted, now_us: int) -> int:
+    """The first instant from then on at which it admits one."""
+    while (wake_us := state.admit(now_us, 1)) is not None:
+        now_us = wake_us
+    return now_us
+
+
+def test_one_without_limits_takes_all_at_once() -> None:
+    """A provider that has none, beside a slow one, holds nobody up; and so does a counted one with room."""
+    assert routed_us([[], [idle(parse("1/s"), SLACK)]], 1000, 1, NOW) == NOW
+    assert routed_us([[idle(parse("50000/d"), SLACK)]], 1000, 1, NOW) == NOW
+    assert routed_us([], 5, 1, NOW) == NOW

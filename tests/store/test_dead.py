@@ -7,7 +7,7 @@ import pytest
 from smsd.message import Rejection
 from smsd.store import dead as module
 from smsd.store import keys
-from smsd.store.dead import dead, fields_of, purge, redrive
+from smsd.store.dead import dead, fields_of, newest, purge, redrive
 from tests.support.world import World, ask
 
 INBOX = keys.inbox(0, "reminder")
@@ -71,3 +71,12 @@ async def test_pages_and_times(world: World, monkeypatch: pytest.MonkeyPatch) ->
     assert seen == ["2000-0", "3000-0", "4000-0", "5000-0"]
     assert len([one async for one in dead(world.shard)]) == 7
     assert await purge(world.shard, [*seen, "9-9"]) == 4
+
+
+async def test_the_newest_come_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the end, over the bounds of pages, and no more than asked for."""
+    monkeypatch.setattr(module, "PAGE", 2)
+    for i in range(5):
+        await rejected(world, (b"id", str(i).encode()))
+    for most, ids in ((9, "43210"), (3, "432"), (0, "")):
+        assert [one.given_id async for one in newest(world.shard, most)] == list(ids)

@@ -2,8 +2,8 @@
 
 from smsd.core.limit import Counted, Paced, parse
 from smsd.store import holds
-from smsd.store.look import before, lanes_of, ready_flows, used, waiting
-from tests.support.world import HOUR, SECOND, SLACK, World
+from smsd.store.look import before, lanes_of, line_at, on_route, used, waiting
+from tests.support.world import HOUR, SECOND, SLACK, World, limits
 
 
 async def test_a_tenants_lanes_are_told_with_what_is_in_them(world: World) -> None:
@@ -69,7 +69,24 @@ async def test_who_waits_and_who_is_ready_is_counted(world: World) -> None:
     for i in range(3):
         await world.send("acme", f"m{i}")
     await world.send("other", "m")
-    assert await ready_flows(world.shard, "default", ["reminder", "marketing"]) == {"reminder": 2, "marketing": 0}
+    assert await on_route(world.shard, "default", ["reminder", "marketing"]) == {
+        "reminder": (4, 2),
+        "marketing": (0, 0),
+    }
     await world.take(10)
     assert await waiting(world.shard, ["t:acme", "t:other"]) == {"t:acme": 1, "t:other": 0}
-    assert await ready_flows(world.shard, "default", ["reminder"]) == {"reminder": 0}
+    assert await on_route(world.shard, "default", ["reminder"]) == {"reminder": (2, 0)}
+
+
+async def test_who_waits_at_a_limit_is_told_by_flows(world: World) -> None:
+    """All messages of the lanes that stand there, whosever; of no more lanes than asked for."""
+    await world.put(s__Salon=limits("1/m"))
+    for i in range(3):
+        await world.send("acme", f"m{i}", campaign=("", "x")[i % 2])
+        await world.send("b", f"m{i}")
+    await world.take(10)
+    line = await line_at(world.shard, "s:Salon")
+    assert set(line) == {"acme|reminder|default", "b|reminder|default"}
+    assert sum(line.values()) == 5
+    assert len(await line_at(world.shard, "s:Salon", 1)) == 1
+    assert await line_at(world.shard, "s:Other") == {}
