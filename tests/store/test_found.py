@@ -173,6 +173,32 @@ async def test_a_resumed_tenant_is_not_behind_those_that_stay_paused(world: Worl
     assert [m.message.tenant for m in await world.take(100)] == ["t29"]
 
 
+async def test_a_resume_needs_no_rest_however_many_stay_paused(world: World) -> None:
+    """Of a thousand paused tenants the one that is resumed leaves after passes without a rest between them."""
+    for i in range(1000):
+        await world.send(f"t{i:03}", "m")
+        await holds.pause(world.shard, f"t:t{i:03}")
+    while await world.client.zcard(keys.key(0, "paused")) < 1000:
+        await world.take(100)
+    await holds.resume(world.shard, "t:t999")
+    await world.sweep()
+    assert [m.message.tenant for m in await world.take(100)] == ["t999"]
+    assert not (await world.shard.sweep({}))[0]
+
+
+async def test_a_resumed_class_needs_no_rest_however_many_lanes_it_has(world: World) -> None:
+    """All its lanes are ready after passes without a rest between them."""
+    for i in range(1000):
+        await world.send(f"t{i:03}", "m")
+    await holds.pause(world.shard, "c:reminder")
+    while await world.client.zcard(keys.key(0, "paused")) < 1000:
+        await world.take(100)
+    await holds.resume(world.shard, "c:reminder")
+    await world.sweep(most=100)
+    assert await world.client.zcard(keys.key(0, "paused")) == 0
+    assert len(await world.take(1000)) == 1000
+
+
 async def test_a_due_message_of_a_class_that_is_gone_expires(world: World) -> None:
     """A message that waits for its time ends at its deadline also when the config does not name its class any more."""
     await world.send("acme", "a1", "marketing", not_before=world.now + HOUR)

@@ -96,14 +96,14 @@ def _wake(book: Book, scope: str, most: int, ahead_us: int) -> int:
 
 
 def resume(book: Book, most: int) -> int:
-    """Lanes whose pause is over or lifted become ready, whatever paused them. Returns how many."""
+    """Lanes whose pause is over or lifted become ready, whatever paused them: `most` at once. Returns how many."""
     resumed = 0
     for mark in sorted({lane.scope for lane in book.lanes.values() if lane.where == "paused"}):
         if book.is_paused(mark):
             continue
         book.pauses.pop(mark, None)
         paused = sorted(name for name, lane in book.lanes.items() if lane.where == "paused" and lane.scope == mark)
-        for name in paused[:most]:
+        for name in paused[: most - resumed]:
             make_ready(book, book.lanes[name])
             resumed += 1
     return resumed

@@ -12,6 +12,7 @@ local wish = ARGV[6] .. ' ' .. ARGV[7]
 if ARGV[5] == '-1' then
   if not had then return 0 end
   call('HDEL', K.pause, ARGV[4])
+  lift_mark(ARGV[4])
 else
   if till == ARGV[5] and rest == wish then return 0 end
   if ARGV[8] == '0' and till and (till == '0' or tonumber(till) > now) then return 0 end

@@ -15,6 +15,7 @@ local ended = {}
 local n = { expired = 0, unleased = 0, unconfirmed = 0, purged = 0, resumed = 0, forgotten = 0, withdrawn = 0 }
 local pass = {} -- its parts
 local WITHDRAW_LANES, WITHDRAWN_US = 200, 2592000000000 -- 30 d: no attempt is unknown for longer
+local MARKS = 200 -- that lanes are paused by, looked at in a pass
 local RECOUNT_US, RECOUNT_LEASES, RECOUNT_MESSAGES = 10000000, 500, 2000
 
 local function why_expired(L, p, m)
@@ -221,6 +222,7 @@ function pass.withdraw_some()
   if stage == '' then
     call('ZREM', K.withdrawing, what)
     call('HDEL', K.meta, 'w:' .. what)
+    lift_mark('x' .. what)
   else
     call('HSET', K.meta, 'w:' .. what, stage .. cursor)
   end
@@ -251,19 +253,18 @@ function pass.holds(what)
   return till ~= nil
 end
 
--- Lanes whose pause is over or lifted become ready, whatever paused them; a few marks a pass.
+-- Lanes whose pause is over or lifted become ready, whatever paused them; some marks a pass, and once one was lifted
+-- pass upon pass, until all have been looked at.
 function pass.resume()
   local from = call('HGET', K.meta, 'cursor:paused') or '-'
-  for _ = 1, 20 do
-    local member = call('ZRANGEBYLEX', K.paused, from, '+', 'LIMIT', 0, 1)[1]
-    if not member then
-      call('HDEL', K.meta, 'cursor:paused')
-      return
-    end
+  for _ = 1, MARKS do
+    local member = n.resumed < most and call('ZRANGEBYLEX', K.paused, from, '+', 'LIMIT', 0, 1)[1]
+    if not member then break end
     local what = match(member, '^(%Z*)')
     if not pass.holds(what) then
       local prefix = what .. '\0'
-      for _, one in ipairs(call('ZRANGEBYLEX', K.paused, '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, most)) do
+      local to, left = '(' .. prefix .. '\255', most - n.resumed
+      for _, one in ipairs(call('ZRANGEBYLEX', K.paused, '[' .. prefix, to, 'LIMIT', 0, left)) do
         local lane = sub(one, #prefix + 1)
         local L = lane_state(lane)
         call('ZREM', K.paused, one)
@@ -271,9 +272,13 @@ function pass.resume()
         n.resumed = n.resumed + 1
       end
     end
-    from = '(' .. what .. '\0\255'
+    from = n.resumed < most and '(' .. what .. '\0\255' or '[' .. what .. '\0'
   end
-  call('HSET', K.meta, 'cursor:paused', from)
+  if call('ZRANGEBYLEX', K.paused, from, '+', 'LIMIT', 0, 1)[1] then
+    call('HSET', K.meta, 'cursor:paused', from)
+  else
+    call('HDEL', K.meta, 'cursor:paused', 'lifted')
+  end
 end
 
 -- Receipts that nothing claimed, finish tags that the virtual time has passed, limits that no longer bind anything.
@@ -306,7 +311,10 @@ function pass.forget()
   call('HSET', K.meta, 'cursor:pause', page[1])
   for i = 1, #page[2], 2 do
     local till = tonumber(match(page[2][i + 1], '^(%d+)'))
-    if till > 0 and till <= now then call('HDEL', K.pause, page[2][i]) end
+    if till > 0 and till <= now then
+      call('HDEL', K.pause, page[2][i])
+      lift_mark(page[2][i])
+    end
   end
   cursor = call('HGET', K.meta, 'cursor:batch') or '0'
   page = call('HSCAN', K.batch, cursor, 'MATCH', 'q:*', 'COUNT', 50)
@@ -342,6 +350,6 @@ flush_released()
 if #ended > 0 then call('HDEL', K.inflight, unpack(ended)) end
 ring_ready()
 local again = n.expired >= most or n.unconfirmed >= most or n.purged >= most or n.resumed >= most or moved >= most
-  or n.unleased >= most or call('EXISTS', K.withdrawing) == 1
+  or n.unleased >= most or call('EXISTS', K.withdrawing) == 1 or call('HEXISTS', K.meta, 'lifted') == 1
 local counts = { n.expired, n.unleased, n.unconfirmed, n.purged, n.resumed, n.forgotten, miscounted, n.withdrawn }
 return pack({ again and 1 or 0, counts, tally })

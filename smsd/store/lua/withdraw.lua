@@ -11,6 +11,7 @@ call('HDEL', K.meta, 'w:' .. what)
 if ARGV[5] == '1' then
   call('ZREM', K.withdrawing, what)
   local had = call('HDEL', K.withdrawn, what)
+  lift_mark('x' .. what)
   call('PUBLISH', K.bell, 'pause')
   return had
 end

@@ -73,6 +73,13 @@ local function hset(key, field, value)
   list[field] = value
 end
 
+-- A mark is over: where lanes are paused by it, the sweeps look at all such marks, without a rest.
+local function lift_mark(what)
+  if call('ZLEXCOUNT', K.paused, '[' .. what .. '\0', '(' .. what .. '\0\255') == 0 then return end
+  call('HDEL', K.meta, 'cursor:paused')
+  call('HSET', K.meta, 'lifted', 1)
+end
+
 local function call_in_chunks(command, key, args)
   for i = 1, #args, 400 do call(command, key, unpack(args, i, min(i + 399, #args))) end
 end
