@@ -79,7 +79,7 @@ async def publish(
 async def publish_in(shard: Shard, config: Config) -> int:
     """The same in one shard, with the settings that were made for its tenants. Returns the revision."""
     revision = -1
-    while revision < 0:  # a tenant's settings have changed between our look and our write
+    while revision < 0:  # a tenant's settings or the config have changed between our look and our write
         there = await made(shard)
         scripts = for_scripts(config.with_made(read(config, there.tables)))
         revision = await shard.publish(content_hash(config), shared(config), scripts, tenants=there.version)

@@ -325,18 +325,19 @@ class Shard:
     ) -> int:
         """Puts a config in force; returns its revision. `compiled` is everything that the scripts read.
 
-        `tenants`: the version of the tenants' settings that it was compiled with; -1 where that has changed meanwhile.
+        `tenants`: the version of the tenants' settings that it was compiled with; -1 where that or the config has
+        changed meanwhile.
         """
         old = await cast("Awaitable[dict[bytes, bytes]]", self.client.hgetall(keys.key(self.number, "conf")))
         new = {name: _encode(value) for name, value in compiled.items()}
-        kept = {b"revision", b"hash", b"source"}
+        read_at, kept = int(old.get(b"revision", b"0")), {b"revision", b"hash", b"source"}
         pairs: list[bytes | str] = []
         for name, value in new.items():
             if old.get(name.encode()) != value:
                 pairs += [name, value]
         for name in old.keys() - kept - {name.encode() for name in new}:
             pairs += [name, b""]
-        revision = int(await self.run("publish", content_hash, source, tenants, *pairs))
+        revision = int(await self.run("publish", content_hash, source, tenants, read_at, *pairs))
         if pairs and revision > 0:
             await self.rewake()
         return revision

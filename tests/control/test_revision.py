@@ -1,14 +1,18 @@
 """What is published for all hosts: a revision, its hash, and which hashes were in force before."""
 
+import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
 from smsd.config import ConfigErrors
 from smsd.control import revision
+from smsd.store import keys
 from smsd.store.shard import Shard
 from tests.support.config import config
+from tests.support.world import ask
 
 
 async def test_a_store_without_a_config_has_revision_0(redis: Redis) -> None:
@@ -42,3 +46,18 @@ async def test_the_config_in_force_can_be_read_without_its_secrets(redis: Redis,
     assert (number, "other" in theirs.providers) == (1, True)
     with pytest.raises(ConfigErrors):
         await revision.in_force(mine, shards[0], secrets=True)
+
+
+async def test_of_publishers_at_once_one_is_in_force_whole(redis: Redis, tmp_path: Path) -> None:
+    """Whoever comes last, what the scripts read is all of the config whose hash is there, and nothing of another."""
+    shards = [Shard(redis)]
+    texts = [f'[tenants.acme]\nlimits = ["{n}/s"]\n[tenants.t{n}]\nlimits = ["{n}/m"]\n' for n in (3, 4, 5)]
+    rivals = {revision.content_hash(one): one for one in (config(tmp_path, extra=text) for text in texts)}
+    for _ in range(3):
+        await asyncio.gather(*(revision.publish(one, shards) for one in rivals.values()))
+        hash_ = (await revision.published(shards[0])).hash
+        there = await ask(redis, "HGETALL", keys.key(0, "conf"))
+        told = {name.decode(): value for name, value in there.items()}
+        wanted = revision.for_scripts(rivals[hash_])
+        assert told.keys() - wanted.keys() == {"revision", "hash", "source"}
+        assert {name: msgspec.msgpack.decode(told[name]) for name in wanted} == msgspec.to_builtins(wanted)
