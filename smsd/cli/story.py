@@ -106,6 +106,8 @@ def _said(step: Step) -> str:
     if step.what == "queued" and "due" in facts:
         what = "not taken: it is tried again at" if "provider" in facts else "waits until"
         words = f"{what} {_at(int(facts.pop('due')))}"
+    elif step.what == "queued" and "provider" in facts:
+        words = "not taken: back in the queue"
     reason = facts.pop("reason", "")
     why = f": {REASONS.get(reason, reason)}" if reason else ""
     rest = ", ".join(f"{_NAMES.get(name, name)} {value}" for name, value in facts.items() if value)
@@ -148,6 +150,8 @@ def table(told: Limits, now_ms: int) -> list[str]:
         rows.append(row)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += [f"Paused: {one}." for one in told.paused]
     binding = [f"{use.scope} {use.name}: {use.limit}" for use in told.uses if use.binds]
-    lines.append(f"* binds now: {'; '.join(binding)}" if binding else "None binds now: a message would leave at once.")
+    free = "None binds now" + ("." if told.paused else ": a message would leave at once.")
+    lines.append(f"* binds now: {'; '.join(binding)}" if binding else free)
     return lines

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import msgspec
 
 from smsd.config import Config
+from smsd.control.queue import paused
 from smsd.core.forecast import passes_us
 from smsd.core.limit import Counted, Limit, Paced, show
+from smsd.store.holds import pauses
 from smsd.store.look import lanes_of, used, waiting
 from smsd.store.shard import Shard
 
@@ -38,6 +40,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     route: str
     queued: int  # messages in its lanes
     uses: list[Use]
+    paused: list[str] = []  # what is paused of all that its messages pass, a sentence each
 
 
 async def limits(config: Config, shard: Shard, tenant: str, now_us: int) -> Limits:
@@ -65,12 +68,16 @@ async def limits(config: Config, shard: Shard, tenant: str, now_us: int) -> Limi
     binding = set[tuple[str, int]]()
     for passed in _ways(config, tenant, senders, routes):
         binding |= _binding({at: opens[at] for at in opens if at[0] in passed}, now_us)
+    stops = ["all", f"t:{tenant}", *(f"c:{name}" for name in config.classes), *(f"s:{sender}" for sender in senders)]
+    stops += dict.fromkeys(f"p:{use.use}" for route in routes for use in config.routes[route].providers)
+    stopped = [one for one in await pauses(shard, stops) if not 0 < one.until_us <= now_us]
     return Limits(
         tenant=tenant,
         known=config.knows(tenant),
         plan=(own.plan if own is not None else None) or "",
         route=terms.route,
         queued=sum(lane.queued for lane in lanes),
+        paused=[paused(one) for one in stopped],
         uses=[
             Use(
                 scope=_SCOPES[scope[0]],

@@ -194,7 +194,7 @@ def _covers(one: Withdrawal, record: Record) -> bool:
 
 def _hold(one: Pause | Withdrawal, record: Record) -> Hold:
     if isinstance(one, Pause):
-        return Hold("pause", one.what, one.until_us // 1000 or None, False, _paused(one))
+        return Hold("pause", one.what, one.until_us // 1000 or None, False, paused(one))
     ordered = f"ordered{_by(one.by)} at {at(one.at_us // 1000)}{_because(one.reason)}"
     said = f"it is being cancelled, as {ordered}"
     if not _covers(one, record):
@@ -202,9 +202,11 @@ def _hold(one: Pause | Withdrawal, record: Record) -> Hold:
     return Hold("withdrawal", one.what, None, False, said)
 
 
-def _paused(pause: Pause) -> str:
+def paused(pause: Pause) -> str:
+    """What is paused, by whom, since when, until when and why, of whatever a message may have."""
     kind, _, name = pause.what.partition(":")
     words = {"t": "its tenant", "c": f"class {name}", "s": f"sender {name}", "k": "its campaign"}
+    words["p"] = f"provider {name}"
     until = f"until {at(pause.until_us // 1000)}" if pause.until_us else "until somebody resumes it"
     since = f"since {at(pause.at_us // 1000)}"
     return f"{words.get(kind, 'everything')} is paused{_by(pause.by)} {since}, {until}{_because(pause.reason)}"
@@ -223,8 +225,8 @@ def _nobody(route: str, providers: Sequence[str], away: dict[str, Pause]) -> Hol
         return Hold("provider", "", None, False, f"no provider serves route {route}: give it one in [routes.{route}]")
     untils = [away[name].until_us for name in providers]
     until_ms = None if 0 in untils else min(untils) // 1000
-    why = "; ".join(f"{name}: {away[name].reason or 'paused'}" for name in providers)
-    return Hold("provider", ",".join(providers), until_ms, False, f"every provider that may take it is paused ({why})")
+    why = "; ".join(paused(away[name]) for name in providers)
+    return Hold("provider", ",".join(providers), until_ms, False, f"no provider of its route takes any: {why}")
 
 
 async def _score(shard: Shard, kind: str, key: str) -> int | None:

@@ -71,6 +71,8 @@ def test_a_retry_says_that_the_provider_did_not_take_it() -> None:
     assert told[2].endswith(
         "not taken: it is tried again at 2023-11-14 22:13:22.050Z (provider main, attempt 1, code 20429)"
     )
+    back = tell(made("queued", Step(AT, "queued", {"provider": "main", "detail": "nobody found it"})), AT)
+    assert back[2].endswith("not taken: back in the queue (provider main, because nobody found it)")
 
 
 def test_a_failed_message_says_why() -> None:
@@ -141,3 +143,6 @@ def test_limits_are_a_table_that_names_what_binds() -> None:
         "[tenant_defaults]",
     ]
     assert told[-1] == "* binds now: sender A: 1/m"
+    idle = Limits(tenant="acme", known=True, plan="", route="default", queued=0, uses=uses[:1], paused=["it is paused"])
+    assert table(idle, AT)[-2:] == ["Paused: it is paused.", "None binds now."]
+    assert table(msgspec.structs.replace(idle, paused=[]), AT)[-1].endswith("a message would leave at once.")

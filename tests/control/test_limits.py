@@ -9,6 +9,7 @@ from smsd.config import Config
 from smsd.control.limits import Limits, limits
 from smsd.control.revision import publish
 from smsd.control.tenants import Tenants, config_for
+from smsd.store import holds
 from tests.support.config import config
 from tests.support.world import World
 
@@ -86,3 +87,17 @@ async def test_each_class_has_its_own_limit_that_binds(desk: Desk) -> None:
     await desk.world.take(1)
     binding = {(use.scope, use.limit) for use in (await desk.ask("acme")).uses if use.binds}
     assert binding == {("class", "1/s"), ("tenant", "5/s")}
+
+
+async def test_what_is_paused_is_told_beside_the_limits(desk: Desk) -> None:
+    """Whatever a message of the tenant would meet, with who and why; nothing of others, nor what is over."""
+    shard = desk.world.shard
+    for what in ("t:acme", "p:main", "t:other", "s:Other"):
+        await holds.pause(shard, what, by="ann", reason="why not")
+    await holds.pause(shard, "c:marketing", until_us=desk.world.now - 1)
+    told = (await desk.ask("acme")).paused
+    assert [one.partition(" since")[0] for one in told] == [
+        "provider main is paused by ann",
+        "its tenant is paused by ann",
+    ]
+    assert all("(why not)" in one for one in told)
