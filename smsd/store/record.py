@@ -48,6 +48,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     who: str = ""  # the recipient, hashed (find.py); "" before there was an index
     limited: int = 0  # us that it was first of its lane and a limit refused it, before its attempts
     since: int = 0  # its not_before, where it came with one that was still ahead
+    lead: int = 0  # us by which it was charged ahead of the instant `leased`
 
     @property
     def since_us(self) -> int:

@@ -269,6 +269,7 @@ class Pass:
             self.fence = book.fence
         book.set_state(r, State.LEASED)
         r.attempt, r.fence, r.provider, r.leased = r.attempt + 1, self.fence, offer.provider, at_us
+        r.lead = max(0, at_us - book.now_us)
         for scope in (*scopes, f"p:{offer.provider}"):
             book.limits.charge(scope, r.cost, book.now_us, at_us)
         offer.room -= 1

@@ -68,9 +68,9 @@ class Limits:
         if states:
             self._states[scope] = charged(states, segments, now_us, at_us) + self._states[scope][len(states) :]
 
-    def refund(self, scope: str, segments: int, charged_us: int, now_us: int) -> None:
-        """A message that was charged then is known not to have left. Limits that did not count it, because they came
-        later, are not refunded: that would be taken from others.
+    def refund(self, scope: str, segments: int, charged_us: int, counted_us: int, now_us: int) -> None:
+        """A message that was charged for that instant is known not to have left. Limits that did not count it, because
+        they came after it was charged (`counted_us`), are not refunded: that would be taken from others.
         """
         states = self.states(scope, now_us)
         if not states:
@@ -80,7 +80,7 @@ class Limits:
             cost, since_us = state.limit.cost(segments), self._since[scope, *state.limit.key]
             if isinstance(state, Paced):
                 given.append(state.refund(charged_us, cost))
-            elif charged_us >= since_us:
+            elif counted_us >= since_us:
                 given.append(state.refund(state.part(charged_us, cost), cost))
             else:
                 given.append(state)

@@ -181,7 +181,7 @@ def _uncount(book: Book, r: Record) -> None:
     """An attempt that never began: what can be refunded is."""
     lane = r.lane.split("|")
     for scope in (f"t:{lane[0]}", f"c:{lane[0]}|{lane[1]}", f"s:{lane[3]}", f"p:{r.provider}"):
-        book.limits.refund(scope, r.cost, r.leased, book.now_us)
+        book.limits.refund(scope, r.cost, r.leased, r.leased - r.lead, book.now_us)
         line = book.lines.get(scope)
         if line and book.limits.defined(scope):
             line.wake_by(book.now_us)

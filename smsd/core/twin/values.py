@@ -122,6 +122,7 @@ class Record(msgspec.Struct):
     fence: int = 0
     provider: str = ""
     leased: int = 0
+    lead: int = 0  # charged so long before the instant `leased`
     submitted: int = 0
     taken: list[Taken] = []
     parked: list[Receipt] = []

@@ -154,6 +154,7 @@ local function take(key, m, p, offer, at, first_refused)
   fence = fence or call('HINCRBY', K.meta, 'fence', 1)
   set_state(key, m, 'leased')
   m[ATTEMPT], m[FENCE], m[PROVIDER], m[LEASED] = m[ATTEMPT] + 1, fence, offer[1], at
+  m[LEAD] = max(0, at - now)
   refused_at[key] = first_refused
   if first_refused > 0 then m[LIMITED] = (m[LIMITED] or 0) + max(0, at - first_refused) end
   for _, limit in ipairs(limits_of(p)) do

@@ -20,7 +20,7 @@ local function refund_all(key, m)
   local scopes = { 't:' .. p.tenant, 'c:' .. p.tenant .. '|' .. p.class, 's:' .. p.sender, 'p:' .. m[PROVIDER] }
   for _, scope in ipairs(scopes) do
     if #defined(scope) > 0 then
-      refund(scope, m[COST], m[LEASED])
+      refund(scope, m[COST], m[LEASED], m[LEASED] - (m[LEAD] or 0))
       if first_of(K.wait, scope .. '\0') then wake_by(scope, now) end
     end
   end

@@ -31,11 +31,11 @@ def test_a_give_back_is_refunded_where_it_takes_nothing_from_others() -> None:
     """A counted limit has room again; a paced one too, unless something was charged after what is given back."""
     book = Limits(settings("1/s", "2/h"))
     book.charge("t:acme", 1, SECOND)
-    book.refund("t:acme", 1, SECOND, SECOND + 10)
+    book.refund("t:acme", 1, SECOND, SECOND, SECOND + 10)
     assert admits_at(book.states("t:acme", SECOND + 10), 1, SECOND + 10) == SECOND + 10
     book.charge("t:acme", 1, SECOND + 10)
     book.charge("t:acme", 1, 3 * SECOND)
-    book.refund("t:acme", 1, SECOND + 10, 3 * SECOND)
+    book.refund("t:acme", 1, SECOND + 10, SECOND + 10, 3 * SECOND)
     assert admits_at(book.states("t:acme", 3 * SECOND), 1, 3 * SECOND) > 3 * SECOND
 
 

@@ -211,14 +211,14 @@ local function nearly_used(defs, list, at)
 end
 
 -- Gives a counted charge back to its own cell, a paced one where nothing was charged before it that still counts, nor
--- after it: then the limit is as it was.
-local function refund(scope, segments, charged_us)
+-- after it: then the limit is as it was. `counted_us`: when it was charged, which may be ahead of its instant.
+local function refund(scope, segments, charged_us, counted_us)
   for i, def in ipairs(defined(scope)) do
     local state = states(scope)[i]
     if def[6] == 1 and state[6] == charged_us + (def[1] == 1 and segments or 1) * def[5] then
       state[6] = charged_us
       limits_changed[scope] = true
-    elseif def[6] == 0 and charged_us >= state[4] then
+    elseif def[6] == 0 and counted_us >= state[4] then
       roll(state)
       local cost = def[1] == 1 and segments or 1
       local cell = cell_of(state, def, cost, charged_us)
