@@ -32,6 +32,7 @@ from smsd.shell.listening import PortTaken
 from smsd.shell.live import Live, agree, reload
 from smsd.shell.metrics import Metrics
 from smsd.shell.metrics_store import StoreGauges
+from smsd.shell.notify import Notify
 from smsd.shell.resolver import Resolver
 from smsd.shell.sandbox import Carrier, Place, Watch, loopback
 from smsd.shell.sender import Sender
@@ -55,6 +56,7 @@ class Worker:
         self, settings: Settings, config: Config, log: FilteringBoundLogger, url: str, place: Place | None = None
     ) -> None:
         self._settings, self._config, self._log, self._url, self._place = settings, config, log, url, place
+        self._notify = Notify()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._stopped_at = 0.0
@@ -144,6 +146,7 @@ class Worker:
             live.loopback = loopback(self.listeners.webhooks)
         for part in ("bell", "sweeper", "sender", "resolver", "intake"):
             self._begin(part, getattr(self, part).run())
+        self._notify.ready(f"serving, revision {live.revision}")
         self._log.info(
             "ready", process=live.process, revision=live.revision, store=store.address, version=facts.version,
             http=str(self.listeners.http), webhooks=str(self.listeners.webhooks),
@@ -235,7 +238,14 @@ class Worker:
     def reload_soon(self) -> None:
         """SIGHUP: reads the file again. Two at once are one; while we start, the file has just been read."""
         if self._parts and (self._reloading is None or self._reloading.done()):
-            self._reloading = asyncio.create_task(self._reload())
+            self._reloading = asyncio.create_task(self._reload_told())
+
+    async def _reload_told(self) -> None:
+        self._notify.reloading()
+        try:
+            await self._reload()
+        finally:
+            self._notify.ready(f"serving, revision {self.live.revision}")
 
     async def _reload(self) -> None:
         try:
@@ -274,6 +284,7 @@ class Worker:
     async def _drain(self) -> None:
         """What has left is waited for, what has not is given back; receipts are taken until the end."""
         budget_s = self.live.config.dispatch.drain_s
+        self._notify.stopping()
         self._log.info("draining", budget_s=budget_s)
         self.intake.stop()
         await self._end({"resolver"})

@@ -23,6 +23,7 @@ from structlog.typing import FilteringBoundLogger
 from smsd.config import Config
 from smsd.shell import log as logs
 from smsd.shell.listening import PortTaken, address, bound_at, reserve
+from smsd.shell.notify import Notify
 from smsd.shell.sandbox import Carrier, Place
 from smsd.shell.startup import EXIT_MISTAKE, Refused, Settings, prepare
 from smsd.store.embedded import Embedded
@@ -50,7 +51,10 @@ class Supervisor:
         on_sandbox: Callable[[], None] = lambda: None,
     ) -> None:
         self._command, self._count, self._log, self._on_sandbox = list(command), count, log, on_sandbox
-        self._env, self._drain_s, self._pass_fds = dict(env), drain_s, tuple(pass_fds)
+        asked = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}  # of the parent, which speaks for all
+        self._notify = Notify(env)
+        self._env = {name: value for name, value in env.items() if name not in asked}
+        self._drain_s, self._pass_fds = drain_s, tuple(pass_fds)
         self._workers: dict[int, _Child] = {}
         self._stopping = asyncio.Event()
         self._code = 0
@@ -64,6 +68,7 @@ class Supervisor:
         """Until told to stop, and every worker has ended. Returns the exit code."""
         places = [asyncio.create_task(self._keep(place)) for place in range(self._count)]
         await self._stopping.wait()
+        self._notify.stopping()
         for worker in self._workers.values():
             worker.let_go()
         _, late = await asyncio.wait(places, timeout=self._drain_s + MARGIN_S)
@@ -92,6 +97,18 @@ class Supervisor:
         for worker in self._workers.values():
             with contextlib.suppress(ProcessLookupError):
                 worker.process.send_signal(number)
+
+    def reload(self) -> None:
+        """Every worker reads the file again, and says in its log what came of it."""
+        self._notify.reloading()
+        self.tell(signal.SIGHUP)
+        self._notify.ready(f"{len(self._workers)} workers serve")
+
+    def _serves(self) -> None:
+        """A worker does. The service manager hears of it once all do."""
+        serving = sum(worker.serves_since < float("inf") for worker in self._workers.values())
+        if serving == self._count:
+            self._notify.ready(f"{serving} workers serve")
 
     async def _keep(self, place: int) -> None:
         """One worker's place: filled until the end."""
@@ -125,16 +142,20 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=theirs.fileno(), env=self._env, pass_fds=self._pass_fds
             )
-        return _Child(process, ours, self._on_sandbox)
+        return _Child(process, ours, self._on_sandbox, self._serves)
 
 
 class _Child:
     """A worker, and our end of its standard input."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, ours: socket.socket, on_sandbox: Callable[[], None]
+        self,
+        process: asyncio.subprocess.Process,
+        ours: socket.socket,
+        on_sandbox: Callable[[], None],
+        serves: Callable[[], None],
     ) -> None:
-        self.process, self._ours, self._on_sandbox = process, ours, on_sandbox
+        self.process, self._ours, self._on_sandbox, self._serves = process, ours, on_sandbox, serves
         self.serves_since = float("inf")
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(ours, self._heard)
@@ -145,6 +166,7 @@ class _Child:
             said = self._ours.recv(64)
         if b"ready" in said:
             self.serves_since = time.monotonic()
+            self._serves()
         if b"sandbox" in said:
             self._on_sandbox()
         if not said:
@@ -238,7 +260,7 @@ async def supervise(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)
-    loop.add_signal_handler(signal.SIGHUP, supervisor.tell, signal.SIGHUP)
+    loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
     if settings.with_parent:
         loop.add_reader(sys.stdin.fileno(), _watch_parent, loop, supervisor)
     try:
