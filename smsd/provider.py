@@ -40,6 +40,8 @@ class Callback(msgspec.Struct, frozen=True):
     url: str  # absolute, with the query exactly as it came
     headers: Mapping[str, str]  # names in lower case
     body: bytes
+    received_us: int = 0  # when it came, epoch µs: what a signature's own time is held against
+    fetched: Mapping[str, bytes] = {}  # what Needs has asked for, by URL
 
 
 # ---- What an attempt came to -----------------------------------------------------------------------------------------
@@ -50,6 +52,7 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
 
     provider_id: str
     segments: int = 0  # as the provider counts them; 0: it did not say
+    segment_ids: tuple[str, ...] = ()  # where each segment has its own id, and its own receipt: all but the first
 
 
 class Throttled(msgspec.Struct, frozen=True, tag="throttled"):
@@ -117,7 +120,9 @@ class ReceiptStatus(StrEnum):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """A delivery receipt in the normal form."""
+    """A delivery receipt in the normal form. One segment's (`parts` above 1) has that segment's own provider_id: the
+    message is delivered when all are, and undelivered when one is.
+    """
 
     status: ReceiptStatus
     provider_id: str = ""
@@ -132,13 +137,25 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class Inbound(msgspec.Struct, frozen=True):
-    """A text that a person sent (MO), parts joined where the provider joins them."""
+    """A text that a person sent (MO), or one part of it (`group` is set) where the provider does not join them."""
 
     provider_id: str
     sender: str
     to: str
     body: str
     parts: int = 1
+    part: int = 1
+    group: str = ""  # what the parts of one text have in common; "": the text is whole
+    opt_out_type: Literal["", "stop", "start", "help"] = ""  # what the provider itself took the text for, and acted on
+
+
+class Greeting(msgspec.Struct, frozen=True):
+    """What a callback is answered that asks whether we want callbacks: a handshake, not a receipt."""
+
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    request: HttpRequest | None = None  # made first, where the vendor wants to be called back
 
 
 class BadSignature(Exception):
@@ -147,6 +164,16 @@ class BadSignature(Exception):
 
 class BadCallback(Exception):
     """The callback is authentic, but cannot be read: answered 400 and counted. The text says what was expected."""
+
+
+class Needs(Exception):
+    """The proof needs a public document, such as a certificate: the shell fetches it, keeps it for a while, and asks
+    again with it in `Callback.fetched`. Who raises it has made sure that the URL is the vendor's own.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
 
 
 # ---- Look-up ---------------------------------------------------------------------------------------------------------
@@ -188,6 +215,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     receipts: bool = True
     inbound: bool = False
     callback_per_message: bool = True  # the callback URL travels with each message and carries our reference
+    greets: bool = False  # it has the verb `greeting`, for the vendor asks before it sends callbacks
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -235,4 +263,12 @@ class Provider(Protocol):
 
     def secrets(self) -> frozenset[str]:
         """Every secret text that this provider knows, so that logs and errors can be searched for them."""
+        ...
+
+
+class Greeter(Provider, Protocol):
+    """A provider whose vendor asks, before it sends callbacks, whether we want them: capabilities.greets."""
+
+    def greeting(self, callback: Callback) -> Greeting | None:
+        """How to answer a handshake; None for a callback that is none. Raises as `receipts` does: it is proven too."""
         ...

@@ -26,6 +26,7 @@ from smsd.secret import SecretError
 from smsd.shell import log as logs
 from smsd.shell.api import Api
 from smsd.shell.bell import Bell
+from smsd.shell.documents import FETCH_S, Documents
 from smsd.shell.intake import Intake
 from smsd.shell.listeners import Listeners
 from smsd.shell.listening import PortTaken
@@ -106,7 +107,8 @@ class Worker:
         self.transport = Transport(live.barred)
         await self.transport.start()
         down.push_async_callback(self.transport.close)
-        self.webhooks = Webhooks(live, metrics, self._log)
+        documents = Documents(partial(self.transport.fetch, timeout_s=FETCH_S))
+        self.webhooks = Webhooks(live, metrics, documents, self._log)
         self.sender = Sender(live, self.transport, metrics, self._log)
         self.resolver = Resolver(live, self.transport, metrics, self._log)
         self.intake = Intake(live, store.blocking, metrics, self.sender.nudge, self._log)

@@ -4,18 +4,21 @@ Never says "taken" before the store has taken it, never tells a stranger why it 
 header: the URL that signatures are checked against is built from `public_url`.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import Collection, Sequence
 from functools import lru_cache, partial
+from typing import cast
 from urllib.parse import urlsplit
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from smsd.config import SANDBOX, Config
-from smsd.provider import BadCallback, BadSignature, Callback, Inbound, Provider, Receipt
+from smsd.provider import BadCallback, BadSignature, Callback, Greeter, Greeting, Inbound, Needs, Provider, Receipt
 from smsd.secret import SecretError
+from smsd.shell.documents import Documents, NotFetched
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.shell.server import BODY_MAX, Answer, Reply, Request, Response
@@ -44,8 +47,8 @@ class Called(msgspec.Struct, frozen=True):
 class Webhooks:
     """All callbacks of this process. `handle` is the server's handler."""
 
-    def __init__(self, live: Live, metrics: Metrics, log: FilteringBoundLogger) -> None:
-        self._live, self._metrics, self._log = live, metrics, log
+    def __init__(self, live: Live, metrics: Metrics, documents: Documents, log: FilteringBoundLogger) -> None:
+        self._live, self._metrics, self._documents, self._log = live, metrics, documents, log
         self._batches = {shard.number: Batch(shard, metrics) for shard in live.shards}
         self._told: dict[str, float] = {}
         self._texted = Texted()
@@ -70,12 +73,15 @@ class Webhooks:
             return self._refuse(503, name, "unavailable", str(error))
         if request.unread:
             return self._refuse(request.unread, name, *_UNREAD[request.unread])
-        callback = Callback(request.method, f"{called.url}{mark}{query}", request.headers, request.body)
+        url, now_us, known = f"{called.url}{mark}{query}", time.time_ns() // 1000, self._documents.kept
+        callback = Callback(request.method, url, request.headers, request.body, now_us, known)
         return self._take(called, provider, callback, reply)
 
     def _take(self, called: Called, provider: Provider, callback: Callback, reply: Reply) -> Answer:
         name = called.provider
         try:
+            if provider.capabilities.greets and (greeting := cast("Greeter", provider).greeting(callback)) is not None:
+                return self._greet(name, greeting)
             if called.kind == "inbound":
                 return self._texts(name, provider.inbound(callback))
             receipts = provider.receipts(callback)
@@ -85,9 +91,36 @@ class Webhooks:
             return self._refuse(403, name, "forged", "the proof fails: is public_url what the provider calls?")
         except BadCallback as error:
             return self._refuse(400, name, "unreadable", str(error))
+        except Needs as needs:
+            if needs.url not in callback.fetched:
+                return self._take_later(called, provider, callback, needs.url)
+            return self._refuse(503, name, "failed", f"it asks again for {needs.url}")
         except Exception:  # noqa: BLE001 - a provider that somebody else wrote may fail; mended, it is told again
             return self._refuse(503, name, "failed", "the provider's code failed on it", exc_info=True)
         return None if receipts else TAKEN
+
+    async def _take_later(self, called: Called, provider: Provider, callback: Callback, url: str) -> Response:
+        """Once what its proof needs is here."""
+        try:
+            await self._documents.get(called.provider, url)
+        except NotFetched as error:
+            return self._refuse(503, called.provider, "unavailable", f"{url}: {error}")
+        replied: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        callback = msgspec.structs.replace(callback, fetched=self._documents.kept)
+        answer = self._take(called, provider, callback, replied.set_result)
+        if isinstance(answer, Response):
+            return answer
+        return await (replied if answer is None else answer)
+
+    async def _greet(self, name: str, greeting: Greeting) -> Response:
+        """Answers a vendor that asks whether we want its callbacks."""
+        try:
+            if greeting.request is not None:
+                await self._documents.ask(name, greeting.request)
+        except NotFetched as error:
+            return self._refuse(503, name, "unavailable", f"the handshake failed: {error}")
+        self._log.info("callbacks_confirmed", provider=name)
+        return Response(greeting.status, greeting.headers, greeting.body)
 
     def _refuse(self, status: int, name: str, outcome: str, why: str, *, exc_info: bool = False) -> Response:
         self._metrics.receipts(name, outcome)

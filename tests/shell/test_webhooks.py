@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -21,10 +22,12 @@ from smsd.core.outcome import Accepted
 from smsd.message import Message, Send
 from smsd.shell import server as serving
 from smsd.shell import webhooks_store as storing
+from smsd.shell.documents import FETCH_S, Documents
 from smsd.shell.listening import address, bind, bound_at
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
-from smsd.shell.server import BODY_MAX, Server
+from smsd.shell.server import BODY_MAX, Reply, Request, Response, Server
+from smsd.shell.transport import Transport
 from smsd.shell.webhooks import RETRY_AFTER_S, Called, Texted, Webhooks, read_path
 from smsd.store import keys
 from smsd.store.connect import Store, connect
@@ -76,7 +79,9 @@ class Edge:
     def __init__(self, store: Store, live: Live, url: str, session: aiohttp.ClientSession, metrics: Metrics) -> None:
         self.store, self.live, self.url, self.session, self.metrics = store, live, url, session, metrics
         self.logs = Logs()
-        self.hooks = Webhooks(live, metrics, self.logs.logger)
+        self.transport = Transport(live.barred)
+        documents = Documents(partial(self.transport.fetch, timeout_s=FETCH_S))
+        self.hooks = Webhooks(live, metrics, documents, self.logs.logger)
 
     async def call(self, path: str, body: bytes = b"", **headers: str) -> Answer:
         """A POST of raw bytes."""
@@ -153,6 +158,8 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
             await publish(config, live.shards)
             session = await stack.enter_async_context(aiohttp.ClientSession())
             edge = Edge(store, live, "", session, Metrics())
+            await edge.transport.start()
+            stack.push_async_callback(edge.transport.close)
             server = Server(edge.hooks.handle)
             bound = bind(address("127.0.0.1:0"), "webhooks", shared=False)
             await server.start(bound)
@@ -538,3 +545,53 @@ def test_a_path_is_read(path: str, public: str, called: Called | None) -> None:
     and nothing else is a callback.
     """
     assert read_path(path, public) == called
+
+
+# ---- Proofs that need a document, and handshakes ---------------------------------------------------------------------
+
+
+@pytest.fixture
+async def certified(make: Make, store_url: str) -> AsyncIterator[tuple[Edge, list[str]]]:
+    """An edge with a provider whose document says `proof`, and what its site was asked for."""
+    asked: list[str] = []
+
+    def handle(request: Request, _: Reply) -> Response:
+        asked.append(request.target)
+        return Response(404) if request.target == "/gone" else Response(200, (), b"proof")
+
+    site = Server(handle)
+    bound = bind(address("127.0.0.1:0"), "webhooks", shared=False)
+    await site.start(bound)
+    url = f"http://{bound_at(bound)}"
+    tables = "".join(
+        f'\n[providers.{name}]\ntype = "tests.support.certified:Certified"\n'
+        f'document = "{url}/{document}"\nconfirm = "{url}/confirm"\n'
+        for name, document in (("certified", "cert"), ("lost", "gone"))
+    )
+    yield await make(store_url, extra=tables), asked
+    await site.close()
+
+
+async def test_a_proof_that_needs_a_document_gets_it_once(certified: tuple[Edge, list[str]]) -> None:
+    """The first callback waits for the document, the next ones find it there; a forgery is a forgery."""
+    edge, asked = certified
+    answers = [await edge.call("/webhooks/certified/status", body) for body in (b"proof PM1", b"proof PM2", b"no PM3")]
+    assert [answer.status for answer in answers] == [204, 204, 403]
+    assert asked == ["/cert"]
+
+
+async def test_a_proof_whose_document_is_away_is_asked_again(certified: tuple[Edge, list[str]]) -> None:
+    """The vendor repeats what we could not judge."""
+    edge, _ = certified
+    assert (await edge.call("/webhooks/lost/status", b"proof PM1")).status == 503
+    assert (await edge.call("/webhooks/lost/inbound", b"proof PM1")).status == 503
+
+
+async def test_a_handshake_is_confirmed_and_answered(certified: tuple[Edge, list[str]]) -> None:
+    """Only a proven greeting makes us call the vendor, and its answer is the provider's."""
+    edge, asked = certified
+    assert (await edge.call("/webhooks/certified/status", b"no hello")).status == 403
+    assert "/confirm" not in asked
+    answer = await edge.call("/webhooks/certified/status", b"proof hello")
+    assert (answer.status, answer.body) == (200, b"welcome")
+    assert asked[-1] == "/confirm"
