@@ -106,6 +106,11 @@ def scalar(value: object) -> str:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
+def texts(document: object, *pointers: str) -> list[str]:
+    """The strings or numbers at several places, as `scalar` reads each."""
+    return [scalar(pick(document, pointer)) for pointer in pointers]
+
+
 def count(text: str) -> int:
     """A small whole number, such as of segments; 0 for anything else."""
     return int(text) if re.fullmatch("[0-9]{1,3}", text) else 0

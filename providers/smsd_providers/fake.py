@@ -8,7 +8,8 @@ from typing import ClassVar
 import msgspec
 
 from smsd.provider import Capabilities
-from smsd_providers.twilio import Dialect, checked_base_url
+from smsd_providers._vendor import checked_base_url
+from smsd_providers.twilio import Dialect
 
 BASE_URL = "http://127.0.0.1:8778"
 ACCOUNT_SID = "AC5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e"

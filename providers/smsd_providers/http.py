@@ -4,12 +4,10 @@ Never does IO, never guesses: an answer that the config does not list is never A
 forged. The keys are explained in `http_options`; the defaults for statuses are RFC 9110's.
 """
 
-import base64
-import hmac
 import re
 from collections.abc import Callable, Mapping
 from typing import ClassVar, cast
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import msgspec
 
@@ -33,7 +31,8 @@ from smsd.provider import (
     Unknown,
 )
 from smsd_providers import _wire
-from smsd_providers.http_options import ANSWERS, NUMERIC, PLACEHOLDERS, RECEIPTS, Callbacks, Format, HttpOptions, names
+from smsd_providers._proof import Proof
+from smsd_providers.http_options import ANSWERS, NUMERIC, PLACEHOLDERS, RECEIPTS, Format, HttpOptions, names
 
 REGEX_BYTES = 64 * 1024  # how much of an answer a regular expression looks at
 ID_MAX = 255
@@ -53,8 +52,7 @@ class Http:
         self._codes = {code: ANSWERS[means] for code, means in options.codes.items()}
         self._statuses = {int(status): ANSWERS[means] for status, means in options.statuses.items()}
         self._secret = options.auth.secret.reveal() if options.auth else ""
-        secrets = options.callbacks.secrets if options.callbacks else ()
-        self._tokens: tuple[str, ...] = tuple(secret.reveal() for secret in secrets)
+        self._proof = Proof(options.callbacks) if options.callbacks else None
         self.capabilities = Capabilities(
             look_up="reference" if options.look_up else "none",
             idempotency_s=options.idempotency.window_s if options.idempotency else 0,
@@ -69,7 +67,7 @@ class Http:
     def secrets(self) -> frozenset[str]:
         auth = self._options.auth
         encoded = {_wire.basic(auth.user, self._secret).removeprefix("Basic ")} if auth else set[str]()
-        return frozenset({self._secret, *self._tokens, *encoded} - {""})
+        return frozenset({self._secret, *(self._proof.secrets if self._proof else ()), *encoded} - {""})
 
     # ---- Sending -----------------------------------------------------------------------------------------------------
 
@@ -126,24 +124,15 @@ class Http:
             "from": message.sender,
             "body": message.body,
             "reference": attempt.reference,
-            "callback_url": attempt.callback_url and self._told(attempt.callback_url),
+            "callback_url": self._proof.told(attempt.callback_url)
+            if self._proof and attempt.callback_url
+            else attempt.callback_url,
             "id": message.id,
             "segments": message.segments,
             "encoding": self._options.encodings.get(message.encoding, message.encoding),
             "valid_s": attempt.valid_s or "",
             "idempotency_key": attempt.idempotency_key,
         }
-
-    def _told(self, url: str) -> str:
-        """The callback URL with the secret in it that the gateway shall repeat, where that is the proof."""
-        callbacks = self._options.callbacks
-        base, question, query = url.partition("?")
-        if callbacks and callbacks.by == "path" and quote(self._tokens[0], safe="") not in base.split("/"):
-            before, _, last = base.rpartition("/")  # .../webhooks/<provider>/<token>/status
-            return f"{before}/{quote(self._tokens[0], safe='')}/{last}{question}{query}"
-        if callbacks and callbacks.by == "query":
-            return f"{base}?{query}{'&' if query else ''}{urlencode({callbacks.name: self._tokens[0]})}"
-        return url
 
     def answer(self, response: HttpResponse) -> Answer:
         options, document = self._options, _wire.decode(response.body)
@@ -203,25 +192,9 @@ class Http:
 
     def _prove(self, callback: Callback) -> None:
         """Raises BadSignature unless the callback proves, by any of the secrets, that it is the gateway's."""
-        rules = self._options.callbacks
-        if rules is None:
+        if self._proof is None:
             raise BadSignature
-        try:
-            parts = urlsplit(callback.url)
-        except ValueError as error:
-            raise BadSignature from error
-        match rules.by:
-            case "path":
-                shown, right = [unquote(part) for part in parts.path.split("/")], self._tokens
-            case "query":
-                shown, right = [value for name, value in parse_qsl(parts.query) if name == rules.name], self._tokens
-            case "header":
-                shown, right = [callback.headers.get(rules.name.lower(), "")], self._tokens
-            case "hmac":
-                shown = [callback.headers.get(rules.name.lower(), "")]
-                right = tuple(rules.prefix + _digest(rules, token, callback) for token in self._tokens)
-        if not any(_equal(ours, theirs) for ours in right for theirs in shown):
-            raise BadSignature
+        self._proof.check(callback)
 
     # ---- Look-up -----------------------------------------------------------------------------------------------------
 
@@ -320,13 +293,3 @@ def _getter(item: object) -> Get:
 
 def _query(url: str) -> str:
     return urlsplit(url).query
-
-
-def _digest(rules: Callbacks, token: str, callback: Callback) -> str:
-    signed = callback.url.encode("utf-8", "replace") if rules.signed == "url+body" else b""
-    digest = hmac.digest(token.encode(), signed + callback.body, rules.algorithm)
-    return digest.hex() if rules.encoding == "hex" else base64.b64encode(digest).decode()
-
-
-def _equal(ours: str, theirs: str) -> bool:
-    return hmac.compare_digest(ours.encode("utf-8", "replace"), theirs.encode("utf-8", "replace"))

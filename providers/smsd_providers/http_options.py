@@ -14,6 +14,7 @@ import msgspec
 
 from smsd.provider import REFUSALS, Accepted, Answer, Deferred, ReceiptStatus, Refused, Throttled, Unknown, Unusable
 from smsd.secret import Secret
+from smsd_providers._proof import Callbacks, check
 
 PLACEHOLDERS = frozenset(
     {"to", "to_digits", "from", "body", "segments", "encoding", "id", "reference", "callback_url"}
@@ -102,18 +103,6 @@ class Texts(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     body_at: str
     to_at: str = ""
     list_at: str = ""
-
-
-class Callbacks(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What proves that a callback is the gateway's: a secret that it repeats to us, or an HMAC."""
-
-    by: Literal["path", "query", "header", "hmac"]
-    secrets: tuple[Secret, ...]  # each is tried; the first one goes into the callback URL that we tell
-    name: str = ""  # of the query parameter or the header
-    algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
-    encoding: Literal["hex", "base64"] = "hex"
-    prefix: str = ""  # before the digest, such as "sha256="
-    signed: Literal["body", "url+body"] = "body"
 
 
 class HttpOptions(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -263,7 +252,7 @@ def _check_answers(options: HttpOptions) -> None:
 
 def _check_callbacks(options: HttpOptions) -> None:
     if options.callbacks is not None:
-        _check_proof(options.callbacks)
+        check(options.callbacks)
     receipts, inbound = options.receipts, options.inbound
     for table, mapping in (("receipts", receipts), ("inbound", inbound)):
         if mapping is None:
@@ -283,13 +272,6 @@ def _check_callbacks(options: HttpOptions) -> None:
         _check_values("receipts.errors", receipts.errors, REFUSALS)
         if not receipts.id_at and not receipts.reference_at and "callback_url" not in options.used:
             raise ValueError("receipts.id_at: a receipt names its message, by this, reference_at or {callback_url}")
-
-
-def _check_proof(callbacks: Callbacks) -> None:
-    if not callbacks.secrets:
-        raise ValueError("callbacks.secrets: needs at least one, such as env:GATEWAY_TOKEN")
-    if (callbacks.by != "path") != bool(callbacks.name):
-        raise ValueError('callbacks.name: names the query parameter or the header; "path" has none')
 
 
 def _check_place(key: str, place: str, needed: bool) -> None:

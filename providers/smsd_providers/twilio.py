@@ -17,7 +17,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from itertools import chain
 from typing import ClassVar, Protocol, cast
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 from twilio.request_validator import RequestValidator  # pyright: ignore[reportMissingTypeStubs]
@@ -48,6 +48,7 @@ from smsd.provider import (
 )
 from smsd.secret import Secret
 from smsd_providers import _wire
+from smsd_providers._vendor import checked_base_url
 
 CODES: dict[str, Answer] = {
     str(code): means
@@ -123,14 +124,6 @@ class TwilioOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if self.messaging_service_sid and not _SERVICE_SID.fullmatch(self.messaging_service_sid):
             raise ValueError("messaging_service_sid: is MG and 32 hexadecimal digits")
         checked_base_url(self.base_url)
-
-
-def checked_base_url(url: str) -> str:
-    """`url` without its last slash, or ValueError: our credentials go there."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("base_url: is https:// and a host, such as https://api.twilio.com")
-    return url.rstrip("/")
 
 
 class _Validator(Protocol):

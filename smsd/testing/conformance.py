@@ -19,6 +19,8 @@ Vectors are what only the vendor can tell: a JSON list of objects, each with a `
     {"kind": "receipt" | "inbound" | "signature", "url": "...", "headers": {...}, "body": "...",
      "covers": ["body", "url"],                 what the vendor's signature covers
      "proof": "headers" | "url",                where it is
+     "now": 1795430631, "stale_now": 0,         when it came; when it would be a replay (0: the vendor signs no time)
+     "documents": {"https://...": "..."},       public ones that the proof needs (smsd.provider.Needs)
      "expect": {...} or a list of them}         message_id, status, error_code, to, reference, reason, from, text ...
     {"kind": "look_up", "attempt": {"to", "from", "body", "reference", "leased_us"}, "status": 200, "body": "...",
      "expect": {"type": "found", "ids": ["SM..."]}}                      or not_found, more, inconclusive
@@ -69,13 +71,22 @@ RULES: Mapping[str, Callable[[Subject], None]] = {
 EACH: Mapping[str, Mapping[str, Callable[[Subject, Vector], None]]] = {
     "answer": {"answer": conformance_requests.answer},
     "look_up": {"look-up": conformance_requests.found},
-    "signature": {"signature": conformance_callbacks.signature, "tampering": conformance_callbacks.tampering},
+    "signature": {
+        "signature": conformance_callbacks.signature,
+        "tampering": conformance_callbacks.tampering,
+        "replay": conformance_callbacks.replay,
+    },
     "receipt": {
         "receipt": conformance_callbacks.receipt,
         "tampering": conformance_callbacks.tampering,
+        "replay": conformance_callbacks.replay,
         "reference": conformance_callbacks.reference,
     },
-    "inbound": {"inbound": conformance_callbacks.inbound, "tampering": conformance_callbacks.tampering},
+    "inbound": {
+        "inbound": conformance_callbacks.inbound,
+        "tampering": conformance_callbacks.tampering,
+        "replay": conformance_callbacks.replay,
+    },
     "options": {},
 }
 """What is checked with each vector of a kind."""
@@ -163,10 +174,11 @@ def checks(target: str | type[Provider], vectors: Path | None = None, sign: Sign
 
 
 def _needless(vector: Vector) -> set[str]:
-    """What a vector gives no occasion for: tampering with a forgery, looking for a reference that is not there."""
+    """What a vector gives no occasion for: tampering with a forgery, a reference that is not there, a time unsigned."""
     if not vector.genuine:
-        return {"tampering", "reference"}
-    return set() if conformance_callbacks.reference_in(vector) else {"reference"}
+        return {"tampering", "reference", "replay"}
+    told = {"reference": conformance_callbacks.reference_in(vector), "replay": vector.stale_now}
+    return {name for name, there in told.items() if not there}
 
 
 def read_vectors(path: Path) -> tuple[Vector, ...]:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from smsd.provider import REFUSALS, BadCallback, BadSignature, Callback, Inbound, Receipt, ReceiptStatus
+from smsd.provider import REFUSALS, BadCallback, BadSignature, Callback, Inbound, Needs, Receipt, ReceiptStatus
 from smsd.testing.conformance_subject import ROUNDS, Skip, Subject, Vector, attempt, hold, mutated, strings
 
 _WORDS = {"failed": "undelivered", "rejected": "undelivered", "expired": "undelivered"}  # of other normal forms
@@ -23,7 +23,16 @@ _RECEIPT = {
     "reference": "reference",
     "reason": "reason",
 }
-_INBOUND = {"message_id": "provider_id", "from": "sender", "to": "to", "text": "body", "parts": "parts"}
+_INBOUND = {
+    "message_id": "provider_id",
+    "from": "sender",
+    "to": "to",
+    "text": "body",
+    "parts": "parts",
+    "part": "part",
+    "group": "group",
+    "opt_out_type": "opt_out_type",
+}
 
 Verb = Callable[[Callback], Sequence[Receipt | Inbound]]
 
@@ -50,6 +59,12 @@ def tampering(subject: Subject, vector: Vector) -> None:
     verb = _verb(subject, vector)
     for what, forged in _tampered(subject, vector):
         hold(_refused(verb, forged), f"a callback is taken though {what}")
+
+
+def replay(subject: Subject, vector: Vector) -> None:
+    """A genuine callback that comes long after it was signed is refused."""
+    late = msgspec.structs.replace(vector.callback, received_us=vector.stale_now * 1_000_000)
+    hold(_refused(_verb(subject, vector), late), "a callback is taken though it was signed long before")
 
 
 def receipt(subject: Subject, vector: Vector) -> None:
@@ -109,7 +124,7 @@ def covered(subject: Subject) -> None:
 
 
 def hostile(subject: Subject) -> None:
-    """No callback, however broken, makes the provider raise anything but BadSignature and BadCallback."""
+    """No callback, however broken, makes the provider raise anything but BadSignature, BadCallback and Needs."""
     random = Random("callbacks")
     for callback in _broken(subject, random):
         for verb in _verbs(subject):
@@ -150,7 +165,7 @@ def _refused(verb: Verb, callback: Callback) -> bool:
     """Whether the callback is judged forged. An authentic one that cannot be read is not."""
     try:
         verb(callback)
-    except BadSignature:
+    except (BadSignature, Needs):
         return True
     except BadCallback:
         return False
@@ -211,13 +226,14 @@ def _broken(subject: Subject, random: Random) -> Iterator[Callback]:
             headers[name] = mutated(random, headers[name].encode(), []).decode("latin-1")
         url = random.choice(urls) if random.random() < 0.3 else one.url
         body = mutated(random, one.body, bodies) if random.random() < 0.8 else random.randbytes(random.randint(0, 400))
-        yield Callback(random.choice(["POST", "GET"]), url, headers, body)
+        method = random.choice(["POST", "GET"])
+        yield msgspec.structs.replace(one, method=method, url=url, headers=headers, body=body)
 
 
 def _proper_all(verb: Verb, callback: Callback) -> None:
     try:
         read = verb(callback)
-    except (BadSignature, BadCallback):
+    except (BadSignature, BadCallback, Needs):
         return
     for one in read:
         _proper(one)

@@ -81,6 +81,9 @@ class Vector(msgspec.Struct, frozen=True, kw_only=True):
     attempt: dict[str, str | int] = {}
     covers: tuple[Literal["body", "url"], ...] = ("body", "url")
     proof: Literal["headers", "url"] = "headers"
+    now: int = NOW_US // 1_000_000
+    stale_now: int = 0
+    documents: dict[str, str] = {}
     expect: dict[str, object] | list[dict[str, object]] = {}
 
     @property
@@ -93,7 +96,8 @@ class Vector(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def callback(self) -> Callback:
-        return Callback(self.method, self.url, _lowered(self.headers), self.body.encode())
+        known = {url: document.encode() for url, document in self.documents.items()}
+        return Callback(self.method, self.url, _lowered(self.headers), self.body.encode(), self.now * 1_000_000, known)
 
     @property
     def response(self) -> HttpResponse:

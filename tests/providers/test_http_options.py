@@ -100,7 +100,7 @@ def test_the_examples_are_right(name: str) -> None:
         ("receipts/errors", {"1": "gone"}, "receipts.errors.1", "is none of"),
         ("receipts/format", "csv", "receipts.format", "one of"),
         ("callbacks", None, "callbacks", "forged by anybody"),
-        ("callbacks/name", "", "callbacks.name", "names the query parameter or the header"),
+        ("callbacks/name", "", "callbacks.name", "names the query parameter, header or user"),
         ("callbacks/by", "path", "callbacks.name", '"path" has none'),
         ("colour", "red", "colour", "unknown key"),
     ],

@@ -1,0 +1,121 @@
+"""What a vendor's file starts from: a name, its secrets, a base URL, and the verbs that many vendors do not have.
+
+Never knows a vendor: what one of them says stands in its own file, and nowhere else.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from smsd.provider import (
+    Answer,
+    Attempt,
+    BadCallback,
+    Callback,
+    Capabilities,
+    HttpRequest,
+    HttpResponse,
+    Inbound,
+    Inconclusive,
+    LookUpResult,
+    Receipt,
+    ReceiptStatus,
+    Refused,
+)
+from smsd_providers import _wire
+
+JSON = ("Content-Type", "application/json")
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+_REFERENCE = re.compile(r"[1-9][0-9]{0,5}\.[A-Za-z0-9_.:-]{1,64}/[A-Za-z0-9_.:-]{1,128}")
+
+
+class Vendor:
+    """One account at a vendor. Holds no mutable state."""
+
+    capabilities: Capabilities = Capabilities()
+
+    def __init__(self, name: str, base_url: str, secrets: Iterable[str]) -> None:
+        self.name = name
+        self._base_url = checked_base_url(base_url)
+        self._secrets = frozenset(secret for secret in secrets if secret)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def secrets(self) -> frozenset[str]:
+        return self._secrets
+
+    def inbound(self, callback: Callback) -> list[Inbound]:
+        raise BadCallback(f"{self.name} has no texts that come in")
+
+    def look_up(self, attempt: Attempt) -> HttpRequest:
+        raise ValueError(f"{self.name}: there is no look-up, as capabilities say")
+
+    def found(self, attempt: Attempt, response: HttpResponse) -> LookUpResult:
+        return Inconclusive("there is no look-up")
+
+
+def checked_base_url(url: str) -> str:
+    """`url` without its last slash, or ValueError: our credentials go there."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("base_url: is https:// and a host, such as https://api.example.com")
+    return url.rstrip("/")
+
+
+def codes(*means: tuple[Answer, str]) -> dict[str, Answer]:
+    """A vendor's codes as one table, from rows of a meaning and the codes that have it, with spaces between them."""
+    table: dict[str, Answer] = {}
+    for answer, listed in means:
+        for code in listed.split():
+            if code in table:
+                raise ValueError(f"{code} stands in the table twice")
+            table[code] = answer
+    return table
+
+
+def answered(table: Mapping[str, Answer], response: HttpResponse, code: str, detail: str = "") -> Answer:
+    """What an answer means that is no acceptance: by the vendor's code where its table has it and the status is a clear
+    no, else by the status. A 5xx may come after the message was taken, whatever its code says.
+    """
+    detail, means = _wire.said(detail), table.get(code)
+    if means is None or not 400 <= response.status < 500 or response.status in (408, 409, 425):
+        return _wire.by_status(response, code, detail)
+    return _wire.filled(means, response, code, detail)
+
+
+def receipt(
+    statuses: Mapping[str, ReceiptStatus], table: Mapping[str, Answer], word: str, code: str, **told: object
+) -> Receipt:
+    """A receipt in the normal form. `word` is in `statuses`; a code that the table does not have is "unlisted"."""
+    status, reason = statuses[word], ""
+    if status is ReceiptStatus.UNDELIVERED:
+        means = table.get(code, Refused("unlisted" if code else "refused"))
+        reason = means.reason if isinstance(means, Refused) else "refused"
+    return msgspec.structs.replace(Receipt(status, reason=reason, error_code=code, raw_status=word), **told)
+
+
+def reference(callback: Callback) -> str:
+    """Ours, from the URL that the vendor was told with the message; "" where there is none. Raises BadCallback."""
+    try:
+        return _wire.query_value(callback.url, "ref")
+    except ValueError as error:
+        raise BadCallback("the callback's URL cannot be read") from error
+
+
+def ours(text: str) -> str:
+    """A field that the vendor repeats, where it is a reference of ours; else ""."""
+    return text if _REFERENCE.fullmatch(text) else ""
+
+
+def opt_out(word: str) -> Literal["", "stop", "start", "help"]:
+    """The vendor's own judgement of a text, where it is one of the three."""
+    match word.lower():
+        case "stop" | "start" | "help" as judged:
+            return judged
+        case _:
+            return ""

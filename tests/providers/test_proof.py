@@ -1,0 +1,92 @@
+"""Proofs by a secret of ours, in each of its places, and the freshness of signed times."""
+
+import base64
+import hmac
+
+import msgspec
+import pytest
+
+from smsd.provider import BadSignature, Callback
+from smsd.secret import Secret
+from smsd_providers._proof import TOLERANCE_S, Callbacks, Proof, check, check_fresh
+
+ENV = {"NEW": "new secret/1", "OLD": "old"}
+TOLD = "https://sms.example.com/webhooks/main/status?ref=1.acme%2Fm1"
+
+
+def rules(by: str, name: str = "", **more: str) -> Callbacks:
+    """Two secrets, as while one is changed."""
+    secrets = (Secret("env:NEW", env=ENV), Secret("env:OLD", env=ENV))
+    return Callbacks(by=by, name=name, secrets=secrets, **more)  # type: ignore[arg-type]
+
+
+def called(url: str = TOLD, body: bytes = b"{}", **headers: str) -> Callback:
+    return Callback("POST", url, headers, body, 1_000_000 * 1_000_000)
+
+
+def holds(rule: Callbacks, callback: Callback) -> bool:
+    try:
+        Proof(rule).check(callback)
+    except BadSignature:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("by", "name", "told"),
+    [
+        ("path", "", "https://sms.example.com/webhooks/main/new%20secret%2F1/status?ref=1.acme%2Fm1"),
+        ("query", "k", TOLD + "&k=new+secret%2F1"),
+        ("header", "x-token", TOLD),
+        ("basic", "us", TOLD),
+    ],
+)
+def test_the_told_url_carries_the_proof(by: str, name: str, told: str) -> None:
+    """Where the URL is the proof, what the vendor calls back is let in; where it is not, the URL stays as it was."""
+    proof = Proof(rules(by, name))
+    assert proof.told(TOLD) == told
+    assert proof.told("") == ""
+    assert holds(rules(by, name), called(told)) is (told != TOLD)
+
+
+@pytest.mark.parametrize("secret", ["new secret/1", "old"])
+def test_either_secret_is_taken(secret: str) -> None:
+    """While a secret is changed, both hold."""
+    basic = base64.b64encode(f"us:{secret}".encode()).decode()
+    digest = hmac.digest(secret.encode(), b"{}", "sha256").hex()
+    assert holds(rules("header", "X-Token"), called(**{"x-token": secret}))
+    assert holds(rules("basic", "us"), called(authorization=f"Basic {basic}"))
+    assert holds(rules("hmac", "x-sig"), called(**{"x-sig": digest}))
+
+
+@pytest.mark.parametrize("by", ["path", "query", "header", "basic", "hmac"])
+def test_another_secret_is_forged(by: str) -> None:
+    """A wrong secret in every place at once opens none."""
+    wrong = {"x": "wrong", "authorization": "Basic d3Jvbmc="}
+    url = "https://sms.example.com/webhooks/main/wrong/status?x=wrong"
+    assert not holds(rules(by, "" if by == "path" else "x"), called(url, **wrong))
+
+
+def test_a_url_that_cannot_be_read_is_forged() -> None:
+    """Nobody told such a URL."""
+    assert not holds(rules("path"), called("http://["))
+
+
+def test_rules_without_a_secret_or_a_name_are_mistakes() -> None:
+    """The sentence begins with the key."""
+    for wrong, key in ((rules("query"), "name"), (msgspec.structs.replace(rules("path"), secrets=()), "secrets")):
+        with pytest.raises(ValueError, match=f"^callbacks.{key}: "):
+            check(wrong)
+
+
+@pytest.mark.parametrize("told", ["999700", "1000300"])
+def test_a_time_within_the_tolerance_is_fresh(told: str) -> None:
+    """Both clocks may be some minutes apart."""
+    check_fresh(told, called())
+
+
+@pytest.mark.parametrize("told", ["999699", "1000301", "", "-1", "1e6", "٣", "9" * 20])
+def test_any_other_time_is_a_replay(told: str) -> None:
+    """Too old, too new, or no time at all."""
+    with pytest.raises(BadSignature):
+        check_fresh(told, called(), TOLERANCE_S)

@@ -1,0 +1,81 @@
+"""What vendors' files start from."""
+
+import pytest
+
+from smsd.provider import (
+    BadCallback,
+    Callback,
+    Deferred,
+    HttpResponse,
+    Inconclusive,
+    ReceiptStatus,
+    Refused,
+    Throttled,
+    Unknown,
+)
+from smsd_providers import _vendor
+
+TABLE = _vendor.codes((Throttled(), "1"), (Refused("bad_number"), "2 3"), (Deferred(), "4"))
+STATUSES = {"ok": ReceiptStatus.DELIVERED, "no": ReceiptStatus.UNDELIVERED}
+
+
+def test_a_code_stands_in_the_table_once() -> None:
+    """Two meanings of one code are a mistake of the author."""
+    with pytest.raises(ValueError, match="3 stands in the table twice"):
+        _vendor.codes((Refused("refused"), "3"), (Deferred(), "2 3"))
+
+
+@pytest.mark.parametrize(("status", "certain"), [(400, True), (422, True), (408, False), (409, False), (500, False)])
+def test_only_a_clear_no_is_believed(status: int, certain: bool) -> None:
+    """A code in a 5xx, or where the vendor is in doubt, says nothing of whether the message was taken."""
+    answer = _vendor.answered(TABLE, HttpResponse(status, {}, b""), "2", "to +353861234567")
+    assert answer == (Refused("bad_number", "2", "to ***") if certain else Unknown("2", "to ***"))
+
+
+def test_a_receipt_has_its_reason_from_the_table() -> None:
+    """A code that nobody listed is "unlisted", and none at all is "refused"."""
+    reasons = {
+        code: _vendor.receipt(STATUSES, TABLE, "no", code, provider_id="x").reason for code in ("2", "9", "", "4")
+    }
+    assert reasons == {"2": "bad_number", "9": "unlisted", "": "refused", "4": "refused"}
+    assert _vendor.receipt(STATUSES, TABLE, "ok", "2").reason == ""
+
+
+def test_the_reference_is_the_one_in_our_url() -> None:
+    """Decoded; a URL that cannot be read is told."""
+    told = Callback("POST", "https://sms.example.com/webhooks/main/status?ref=2.acme%2Fm1", {}, b"")
+    assert _vendor.reference(told) == "2.acme/m1"
+    with pytest.raises(BadCallback):
+        _vendor.reference(Callback("POST", "http://[?ref=%2", {}, b""))
+
+
+def test_only_a_reference_of_ours_counts() -> None:
+    """A field that others may fill is no reference unless it looks like one."""
+    assert [_vendor.ours(text) for text in ("1.acme/m1", "invoice 7", "0.a/b", "")] == ["1.acme/m1", "", "", ""]
+
+
+@pytest.mark.parametrize("url", ["ftp://a", "https://", "https://a/?b=1", "https://a/#b", "a"])
+def test_a_base_url_is_checked(url: str) -> None:
+    """Our credentials go there."""
+    with pytest.raises(ValueError, match=r"^base_url: "):
+        _vendor.checked_base_url(url)
+
+
+def test_what_a_vendor_lacks_is_told() -> None:
+    """No look-up, no texts."""
+    vendor = _vendor.Vendor("main", "https://api.example.com/", ["secret", ""])
+    assert (repr(vendor), vendor.secrets()) == ("Vendor('main')", frozenset({"secret"}))
+    with pytest.raises(BadCallback, match="main has no texts"):
+        vendor.inbound(Callback("POST", "https://x/", {}, b""))
+    assert isinstance(vendor.found(None, HttpResponse(200, {}, b"")), Inconclusive)  # type: ignore[arg-type]
+
+
+def test_the_vendors_own_judgement_of_a_text_is_one_of_three() -> None:
+    """Anything else is none."""
+    assert [_vendor.opt_out(word) for word in ("STOP", "Start", "help", "other", "")] == [
+        "stop",
+        "start",
+        "help",
+        "",
+        "",
+    ]
