@@ -17,7 +17,7 @@ DEV := .venv/.dev-stamp
 STALE := $(shell $(BIN)/python -c '' 2>/dev/null && test "`cat $(RUN) 2>/dev/null`" = "$(CURDIR)" || echo stale)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types coverage docs alerts lock clean stale
+.PHONY: help demo rehearse test lint format types coverage docs alerts lock clean stale
 .PHONY: bench bench-limits bench-fairness bench-scale bench-steer bench-start bench-intake fuzz-api chaos
 
 help: ## Say what there is to make.
@@ -25,6 +25,9 @@ help: ## Say what there is to make.
 
 demo: $(RUN) ## Run 20,000 messages of 4,000 tenants from the streams to the built-in carrier, and account for each.
 	@$(BIN)/smsd demo $(ARGS)
+
+rehearse: $(RUN) ## Run 2,000 messages through every dialect that the carrier speaks (ARGS="telnyx" for some).
+	@$(BIN)/python bench/rehearse.py $(ARGS)
 
 test: $(DEV) ## Run every test: those that measure time by themselves first, then all others in parallel.
 	@$(BIN)/python -m pytest -m alone $(ARGS) || test $$? -eq 5

@@ -23,6 +23,9 @@ UNTESTED = {
     "smsd/provider.py": "the contract: values and a protocol, held against each provider by the conformance kit",
 }
 
+# Folders whose modules are twins: one suite runs all of them.
+TWINS = {"smsd/testing/dialects": "tests/testing/test_dialects.py"}
+
 
 def _files() -> list[Path]:
     """What is or could be committed; without git, every file that no tool left behind."""
@@ -126,6 +129,8 @@ def _test_files(path: Path) -> list[Path]:
     A part of a module that was too long for one file, b_part.py beside b.py, may be tested with the whole: test_b.py.
     """
     parts = path.relative_to(ROOT).parts
+    if suite := TWINS.get("/".join(parts[:-1])):
+        return [ROOT / suite]
     folders = ("providers", *parts[2:-1]) if parts[0] == "providers" else parts[1:-1]
     words = path.stem.lstrip("_").split("_")
     stems = ["_".join(words[:count]) for count in range(len(words), 0, -1)]

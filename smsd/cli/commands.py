@@ -144,6 +144,7 @@ TOOLS = (
             option("--tenants", "N", "how many send them", read=whole, default=4_000),
             option("--workers", "N", "processes of smsd run", read=whole, default=2),
             option("--seed", "N", "of the messages and of the carrier's faults", read=whole, default=1),
+            option("--dialect", "NAME", "whose API the carrier speaks, such as telnyx", default="twilio"),
             option("--limit-s", "SECONDS", "for the messages to end", read=number, default=155.0),
             switch("--keep", "keep the folder: config, log, data of the store"),
             switch("--json", "print the ledger as one line of JSON, and nothing else"),

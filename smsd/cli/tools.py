@@ -52,19 +52,26 @@ def carrier(*, flags: list[str]) -> int:
         return end.code if isinstance(end.code, int) else Code.MISTAKE
 
 
-def demo(*, messages: int, tenants: int, workers: int, seed: int, limit_s: float, keep: bool, json: bool) -> Code:
+def demo(
+    *, messages: int, tenants: int, workers: int, seed: int, dialect: str, limit_s: float, keep: bool, json: bool
+) -> Code:
     """Run thousands of messages from the streams to the built-in carrier and back, and account for each."""
     from smsd.demo.run import Plan, run
     from smsd.demo.stage import Unstaged
+    from smsd.testing.carrier_dialect import DIALECTS
 
     wrong = [
         f"--{name} must be at least {least}"
         for name, given, least in (("messages", messages, 1), ("tenants", tenants, 1), ("workers", workers, 1))
         if given < least
     ]
+    if dialect not in DIALECTS:
+        wrong.append(f"--dialect is one of {', '.join(DIALECTS)}")
     if wrong:
         raise Trouble("; ".join(wrong), Code.MISTAKE)
-    plan = Plan(messages=messages, tenants=tenants, workers=workers, seed=seed, limit_s=limit_s, keep=keep)
+    plan = Plan(
+        messages=messages, tenants=tenants, workers=workers, seed=seed, limit_s=limit_s, keep=keep, dialect=dialect
+    )
     try:
         ledger = run(plan, quiet=json, say=say)
     except Unstaged as error:

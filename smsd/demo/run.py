@@ -37,6 +37,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     limit_s: float = 155  # for the messages to end, from the first that is enqueued
     keep: bool = False
+    dialect: str = "twilio"
 
 
 def run(plan: Plan, *, quiet: bool, say: Callable[[str], object]) -> Ledger:
@@ -44,7 +45,7 @@ def run(plan: Plan, *, quiet: bool, say: Callable[[str], object]) -> Ledger:
     console = Console(quiet=quiet)
     if not quiet:
         console.print("Starting a store, a carrier and smsd ...", highlight=False)
-    with _ended_by_sigterm(), stage(seed=plan.seed, workers=plan.workers, keep=plan.keep) as made:
+    with _ended_by_sigterm(), _staged(plan) as made:
         ledger = asyncio.run(_run(plan, made, console))
         if plan.keep and not quiet:
             console.print(f"Kept: {made.folder}", highlight=False, soft_wrap=True)
@@ -52,6 +53,10 @@ def run(plan: Plan, *, quiet: bool, say: Callable[[str], object]) -> Ledger:
         console.print(summary(ledger))
     say(msgspec.json.encode(ledger).decode())
     return ledger
+
+
+def _staged(plan: Plan) -> "contextlib.AbstractContextManager[Stage]":
+    return stage(seed=plan.seed, workers=plan.workers, keep=plan.keep, dialect=plan.dialect)
 
 
 async def _run(plan: Plan, made: Stage, console: Console) -> Ledger:

@@ -6,6 +6,7 @@ process is killed, the daemon and the carrier see it and end, and the store ends
 
 import contextlib
 import http.client
+import os
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -76,8 +78,7 @@ sender = "Chain"
 providers = [{{ use = "carrier" }}]
 
 [providers.carrier]
-type = "fake"
-base_url = "{carrier}"
+{provider}
 limits = ["800 segments/s"]
 max_in_flight = 64
 timeout_s = 3
@@ -130,8 +131,8 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def stage(*, seed: int, workers: int, keep: bool) -> Generator[Stage]:
-    """Sets it up, and takes it down."""
+def stage(*, seed: int, workers: int, keep: bool, dialect: str = "twilio") -> Generator[Stage]:
+    """Sets it up, and takes it down. `dialect`: whose API the carrier speaks, and smsd with it."""
     folder = Path(tempfile.mkdtemp(prefix="smsd-demo-"))
     with contextlib.ExitStack() as down:
         if not keep:
@@ -140,17 +141,20 @@ def stage(*, seed: int, workers: int, keep: bool) -> Generator[Stage]:
         down.callback(store.stop)
         try:
             store_url = store.start()
-            carrier = down.enter_context(start(profile="demo", seed=seed, connections=64, throttle=THROTTLE))
+            http_at, webhooks_at = _free(), _free()
+            told = f"http://{webhooks_at}/webhooks/carrier/status"
+            carrier = down.enter_context(
+                start(dialect=dialect, profile="demo", seed=seed, connections=64, throttle=THROTTLE, callback_url=told)
+            )
         except (StoreError, RuntimeError) as error:
             raise Unstaged(str(error)) from None
-        http_at, webhooks_at = _free(), _free()
         path = folder / "smsd.toml"
         path.write_text(
             CONFIG.format(
                 store=store_url.removeprefix("redis://").removesuffix("/0"),
                 http=http_at,
                 webhooks=webhooks_at,
-                carrier=carrier.url,
+                provider="\n".join(f"{key} = {_toml(value)}" for key, value in carrier.provider.items()),
                 receipt_timeout_s=RECEIPT_TIMEOUT_S,
                 drain_s=DRAIN_S,
             )
@@ -168,6 +172,7 @@ def stage(*, seed: int, workers: int, keep: bool) -> Generator[Stage]:
                     str(path),
                     "--with-parent",
                 ],
+                env=os.environ | carrier.env,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -176,6 +181,16 @@ def stage(*, seed: int, workers: int, keep: bool) -> Generator[Stage]:
         down.callback(made.end_daemon)
         made.wait_ready()
         yield made
+
+
+def _toml(value: object) -> str:
+    """A value as TOML writes it; a table stands in one line."""
+    if isinstance(value, dict):
+        table = cast("dict[str, object]", value)
+        return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in table.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(one) for one in cast("list[object]", value)) + "]"
+    return msgspec.json.encode(value).decode()
 
 
 def _free() -> Address:

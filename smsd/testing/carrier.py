@@ -1,4 +1,4 @@
-"""The built-in carrier: real HTTP in its own process, Twilio's dialect, seeded faults, and a ledger of what it took.
+"""The built-in carrier: real HTTP in its own process, a vendor's dialect, seeded faults, and a ledger of what it took.
 
 `python -m smsd.testing.carrier` (or `smsd carrier`) runs one, `start()` gives tests and demos one as a child process.
 It sends nothing to anybody but the status callbacks that its senders ask for, and it never runs inside the daemon.
@@ -18,6 +18,7 @@ import msgspec
 
 from smsd.config.sandbox import TOKEN
 from smsd.testing.carrier_control import Control, merged
+from smsd.testing.carrier_dialect import DIALECTS, Account
 from smsd.testing.carrier_faults import PROFILES, Faults
 from smsd.testing.carrier_http import Link
 from smsd.testing.carrier_process import CarrierProcess, start
@@ -46,8 +47,20 @@ def parser() -> argparse.ArgumentParser:
         help="port 0: a free one (%(default)s)",
     )
     made.add_argument("--seed", type=int, default=1, help="of all luck (%(default)s)")
-    made.add_argument("--account-sid", default=ACCOUNT_SID, help="(%(default)s)")
-    made.add_argument("--auth-token", default=AUTH_TOKEN, help="(%(default)s)")
+    made.add_argument(
+        "--dialect",
+        choices=list(DIALECTS),
+        default="twilio",
+        help="whose API it speaks: a provider's type (%(default)s)",
+    )
+    made.add_argument("--account-sid", default=ACCOUNT_SID, help="or whatever the vendor calls it (%(default)s)")
+    made.add_argument("--auth-token", default=AUTH_TOKEN, help="the key or password of any dialect (%(default)s)")
+    made.add_argument(
+        "--callback-url",
+        default="",
+        metavar="URL",
+        help="the account's own, where a message names none for its receipts",
+    )
     made.add_argument(
         "--keep", type=_positive, default=1_000_000, help="messages that the ledger remembers (%(default)s)"
     )
@@ -121,7 +134,12 @@ async def _serve(args: argparse.Namespace, options: Options, stop: Callable[[asy
     address = f"[{host}]" if ":" in host else host
     ended = asyncio.Event()
     stop(ended)
-    sys.stdout.write(msgspec.json.encode({"listening": f"http://{address}:{port}"}).decode() + "\n")
+    url = f"http://{address}:{port}"
+    provider, env = carrier.dialect.options(url)
+    told: dict[str, object] = {"listening": url}
+    if args.adopted is None:  # else its secret is one
+        told |= {"dialect": args.dialect, "provider": provider, "env": env}
+    sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
     sys.stdout.flush()
     await ended.wait()
     server.close()
@@ -145,8 +163,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         options = Options(
-            account_sid=args.account_sid,
-            auth_token=args.auth_token if args.adopted is None else os.environ[TOKEN],
+            dialect=args.dialect,
+            account=Account(
+                user=args.account_sid,
+                secret=args.auth_token if args.adopted is None else os.environ[TOKEN],
+            ),
+            callback_url=args.callback_url,
             seed=args.seed,
             keep=args.keep,
             connections=args.connections,

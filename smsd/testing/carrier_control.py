@@ -1,6 +1,7 @@
-"""The carrier's control side, `/_carrier/…`: its ledger and counts, and its faults, which can be changed while it runs.
+"""The carrier's control side, `/_carrier/…`: its ledger and counts, its faults, which can be changed while it runs, and
+texts that people send.
 
-Never part of Twilio's dialect and never guarded: whoever reaches the carrier may steer it, so it listens on loopback.
+Never part of a dialect and never guarded: whoever reaches the carrier may steer it, so it listens on loopback.
 """
 
 import resource
@@ -11,10 +12,11 @@ from typing import Any
 
 import msgspec
 
-from smsd.testing.carrier_dialect import form
+from smsd.testing.carrier_dialect import Text, form
 from smsd.testing.carrier_faults import PROFILES, Faults
 from smsd.testing.carrier_http import Link, Request
 from smsd.testing.carrier_ledger import Line, Stats
+from smsd.testing.carrier_receipts import Errand
 from smsd.testing.carrier_server import Carrier
 
 PREFIX = b"/_carrier/"
@@ -63,6 +65,7 @@ class Control:
             (b"POST", b"faults"): self._change_faults,
             (b"POST", b"reset"): self._reset,
             (b"GET", b"idle"): self._idle,
+            (b"POST", b"texts"): self._text,
         }
 
     def handle(self, link: Link, request: Request) -> None:
@@ -115,6 +118,15 @@ class Control:
         self._carrier.timers.at(time.monotonic() + asked_s, lambda: end(idle=False))
         self._carrier.teller.when_idle(lambda: end(idle=True))
 
+    def _text(self, link: Link, request: Request) -> None:
+        """Answers once it was brought: `answer` is what the account's webhook said."""
+        sid = ""
+
+        def done(answer: str) -> None:
+            link.reply(200, msgspec.json.encode({"sid": sid, "answer": answer}))
+
+        sid = self._carrier.text(msgspec.json.decode(request.body, type=Text), Errand(done))
+
 
 class Reset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a reset may say."""
@@ -135,6 +147,7 @@ def stats(carrier: Carrier) -> Stats:
         forgotten=ledger.forgotten,
         unauthorised=carrier.unauthorised,
         look_ups=carrier.look_ups,
+        repeated=carrier.repeated,
         receipts=carrier.teller.counts,
         pending=carrier.teller.pending,
         connections=len(carrier.links),

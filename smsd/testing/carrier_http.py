@@ -8,7 +8,7 @@ what it measures: a server library costs several times as much as all the rest o
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import cast
 
@@ -22,21 +22,23 @@ _RST = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: close() sends a res
 _REASONS = {
     200: b"OK",
     201: b"Created",
+    202: b"Accepted",
     400: b"Bad Request",
     401: b"Unauthorized",
+    402: b"Payment Required",
+    403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
+    409: b"Conflict",
     411: b"Length Required",
     413: b"Content Too Large",
+    422: b"Unprocessable Content",
     429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
     500: b"Internal Server Error",
     503: b"Service Unavailable",
 }
-_HEADS = {
-    status: b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: " % (status, reason)
-    for status, reason in _REASONS.items()
-}
+_HEADS = {status: b"HTTP/1.1 %d %b\r\nContent-Type: " % (status, reason) for status, reason in _REASONS.items()}
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -45,6 +47,7 @@ class Head(msgspec.Struct, frozen=True):
     method: bytes
     path: bytes
     query: bytes
+    fields: Mapping[bytes, bytes]  # names in lower case; of a repeated one the last
     basic: bytes  # the credentials of Basic authorization; b"" for none
     length: int  # of the body
     close: bool  # the connection ends with the answer
@@ -90,6 +93,7 @@ def read_head(head: bytes) -> Head:
         method=words[0],
         path=path,
         query=query,
+        fields=fields,
         basic=credentials.strip() if scheme.lower() == b"basic" else b"",
         length=int(length),
         close=connection == b"close" or (words[2] == b"HTTP/1.0" and connection != b"keep-alive"),
@@ -128,14 +132,16 @@ class Link(asyncio.Protocol):
             self._paused = True
             self._transport.pause_reading()
 
-    def reply(self, status: int, body: bytes, headers: bytes = b"") -> None:
-        """Answers the open request with JSON. `headers`: whole lines, each ended. Harmless when the client has left."""
+    def reply(self, status: int, body: bytes, headers: bytes = b"", content: bytes = b"application/json") -> None:
+        """Answers the open request. `headers`: whole lines, each ended. Harmless when the client has left."""
         self._open = False
         if self._transport is None:
             return
         if self._close_after:
             headers += b"Connection: close\r\n"
-        self._transport.write(b"%b%d\r\n%b\r\n%b" % (_HEADS[status], len(body), headers, body))
+        self._transport.write(
+            b"%b%b\r\nContent-Length: %d\r\n%b\r\n%b" % (_HEADS[status], content, len(body), headers, body)
+        )
         if self._close_after:
             self._transport.close()
             return

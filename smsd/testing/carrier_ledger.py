@@ -116,6 +116,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     forgotten: int  # records dropped for the bound
     unauthorised: int
     look_ups: int
+    repeated: int  # requests under a key that stood for a message already
     receipts: ReceiptCounts
     pending: int  # messages with callbacks still to come
     connections: int  # open ones
@@ -136,6 +137,7 @@ class Ledger:
         self._taken: dict[int, Record] = {}
         self._refused: deque[Record] = deque(maxlen=max(1, keep // 10))
         self._by_number: dict[str, list[Record]] | None = None  # made when first asked for: benchmarks never do
+        self._by_reference: dict[str, Record] | None = None  # so is this; the newest of each
         self._by_key: dict[str, Record] = {}
         self._twice: dict[str, list[str]] = {}
         self.outcomes: Counter[Outcome] = Counter()
@@ -159,6 +161,8 @@ class Ledger:
         self._taken[record.n] = record
         if self._by_number is not None:
             self._by_number.setdefault(record.to, []).append(record)
+        if self._by_reference is not None:
+            self._by_reference[record.reference] = record
         if record.key:
             first = self._by_key.setdefault(record.key, record)
             if first is not record:
@@ -184,9 +188,12 @@ class Ledger:
                 del self._by_number[record.to]
         if self._by_key.get(record.key) is record:
             del self._by_key[record.key]
+        if self._by_reference is not None and self._by_reference.get(record.reference) is record:
+            del self._by_reference[record.reference]
 
-    def sid(self, record: Record) -> str:
-        return f"{self._prefix}{record.n:010x}"
+    def sid(self, record: Record, segment: int = 0) -> str:
+        """The id of a message, or of one of its later segments (from 0)."""
+        return f"{self._prefix}{record.n:010x}{f'-{segment + 1}' if segment else ''}"
 
     def find(self, sid: str) -> Record | None:
         """The taken message of a sid, or None."""
@@ -196,6 +203,12 @@ class Ledger:
             return self._taken.get(int(sid[len(self._prefix) :], 16))
         except ValueError:
             return None
+
+    def of_reference(self, reference: str) -> Record | None:
+        """The taken message of a reference, or None."""
+        if self._by_reference is None:
+            self._by_reference = {record.reference: record for record in self._taken.values()}
+        return self._by_reference.get(reference)
 
     def newest_first(self, to: str) -> Iterator[Record]:
         """The taken messages, or those to one number, newest first."""

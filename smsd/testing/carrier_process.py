@@ -26,10 +26,12 @@ S = TypeVar("S")
 class CarrierProcess:
     """A running carrier. All methods block; each asks it over its control side. Also a context manager."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", url: str) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", said: "Listening") -> None:
         self._process = process
-        self.url = url
-        """Its address, `http://127.0.0.1:PORT`: the `base_url` of a provider of type twilio."""
+        self.url = said.listening
+        """Its address, `http://127.0.0.1:PORT`: the `base_url` of a provider that speaks its dialect."""
+        self.provider, self.env = said.provider, said.env
+        """What `[providers.<name>]` says to send here, and the environment that its secrets are read from."""
 
     @property
     def pid(self) -> int:
@@ -59,6 +61,12 @@ class CarrierProcess:
     def wait_idle(self, timeout_s: float = 30.0) -> bool:
         """Waits until every callback has been told or given up; False when the time was over before."""
         return self._ask("GET", f"idle?timeout_s={timeout_s}", Idle, timeout_s=timeout_s + START_S).idle
+
+    def text(self, sender: str, to: str, body: str, url: str) -> str:
+        """Brings a text that a person sends to one of the account's numbers; returns what `url` answered: a status,
+        `unreachable`, `reset` or `timeout`.
+        """
+        return self._ask("POST", "texts", Brought, {"from": sender, "to": to, "body": body, "url": url}).answer
 
     def stop(self) -> int:
         """Ends the carrier and returns its exit code. Harmless when it has ended."""
@@ -96,6 +104,15 @@ class Listening(msgspec.Struct, frozen=True):
     """The line that a carrier prints when it is bound."""
 
     listening: str
+    provider: dict[str, object] = {}
+    env: dict[str, str] = {}
+
+
+class Brought(msgspec.Struct, frozen=True):
+    """How a text was received."""
+
+    sid: str
+    answer: str
 
 
 def start(**options: object) -> CarrierProcess:
@@ -111,9 +128,9 @@ def start(**options: object) -> CarrierProcess:
     line = process.stdout.readline() if process.stdout else b""  # empty when the child has ended
     if not line:
         code = process.wait()
-        CarrierProcess(process, "").stop()
+        CarrierProcess(process, Listening("")).stop()
         raise RuntimeError(f"the carrier did not start: exit code {code}, and why is on standard error")
-    return CarrierProcess(process, msgspec.json.decode(line, type=Listening).listening)
+    return CarrierProcess(process, msgspec.json.decode(line, type=Listening))
 
 
 def _flag(value: object) -> str:

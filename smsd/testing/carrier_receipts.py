@@ -5,9 +5,10 @@ Never decides what a receipt says or when it is due (the dice did); never has tw
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from smsd.testing.carrier_client import Poster
-from smsd.testing.carrier_dialect import POOL_SENDER, Origin, StatusCallback, callback_request
+from smsd.testing.carrier_dialect import Dialect, Origin, Told
 from smsd.testing.carrier_faults import Fate, Timing
 from smsd.testing.carrier_ledger import Ledger, ReceiptCounts, Record
 from smsd.testing.carrier_timers import Timers
@@ -19,8 +20,18 @@ _COUNTED = {"1": "refused", "2": "answered", "3": "refused", "4": "refused", "5"
 _AGAIN = frozenset({"failed", "unreachable", "reset", "timeout"})
 
 
-def plan(fate: Fate, *, verdict: str, sent_receipts: bool, late_ms: float) -> list[tuple[str, float]]:
-    """A message's callbacks: status and when it is due, in ms from the message's arrival, in the order of telling."""
+class Callback(NamedTuple):
+    """One callback that is to come."""
+
+    status: str
+    due_ms: float  # from the message's arrival
+    segment: int  # from 0
+
+
+def plan(fate: Fate, *, verdict: str, segments: int, sent_receipts: bool, late_ms: float) -> list[Callback]:
+    """A message's callbacks in the order of telling, each for every segment. Of one that is undelivered it is the last
+    segment that did not arrive.
+    """
     last_ms = fate.delay_ms + (late_ms if fate.timing is Timing.LATE else 0)
     if fate.timing is Timing.EARLY:
         last_ms = 0
@@ -30,9 +41,16 @@ def plan(fate: Fate, *, verdict: str, sent_receipts: bool, late_ms: float) -> li
     elif fate.duplicate:
         last.append((verdict, last_ms + DUPLICATE_AFTER_MS))
     if not sent_receipts:
-        return last
-    after = fate.disorder or fate.timing is Timing.EARLY
-    return [*last, ("sent", last_ms)] if after else [("sent", fate.delay_ms / 2), *last]
+        steps = last
+    elif fate.disorder or fate.timing is Timing.EARLY:
+        steps = [*last, ("sent", last_ms)]
+    else:
+        steps = [("sent", fate.delay_ms / 2), *last]
+    return [
+        Callback("delivered" if status == "undelivered" and segment + 1 < segments else status, due_ms, segment)
+        for status, due_ms in steps
+        for segment in range(segments)
+    ]
 
 
 class Story:
@@ -44,7 +62,7 @@ class Story:
         self,
         teller: "Teller",
         record: Record,
-        callbacks: list[tuple[str, float]],
+        callbacks: list[Callback],
         url: str,
         leads: tuple[Origin, str],
         first_told: Callable[[], None] | None,
@@ -72,11 +90,10 @@ class Story:
 class Teller:
     """All stories that are being told. `tries`: how often a callback that fails is tried; the carrier sets it."""
 
-    def __init__(self, timers: Timers, poster: Poster, ledger: Ledger, account_sid: str, token: bytes) -> None:
+    def __init__(self, timers: Timers, poster: Poster, ledger: Ledger, dialect: Dialect) -> None:
         self._timers = timers
         self._poster = poster
-        self._account_sid = account_sid
-        self._token = token
+        self._dialect = dialect
         self._waiters: list[Callable[[], None]] = []
         self.tries = 1
         self.backoff_ms = 0.0
@@ -94,14 +111,14 @@ class Teller:
     def tell(
         self,
         record: Record,
-        callbacks: list[tuple[str, float]],
+        callbacks: list[Callback],
         url: str,
         leads: tuple[Origin, str],
         first_told: Callable[[], None] | None,
     ) -> None:
         """Starts a message's story. `first_told` is called when the first try of the first callback has ended."""
         self.counts.planned += 1
-        self.counts.missing += all(status == "sent" for status, _ in callbacks)
+        self.counts.missing += all(callback.status == "sent" for callback in callbacks)
         if not callbacks or self.pending >= PENDING_MAX:
             self.counts.dropped += bool(callbacks)
             self.counts.done += 1
@@ -123,7 +140,7 @@ class Teller:
             call()
 
     def _schedule(self, story: Story) -> None:
-        due_s = story.record.mono_us / 1e6 + story.callbacks[story.step][1] / 1e3
+        due_s = story.record.mono_us / 1e6 + story.callbacks[story.step].due_ms / 1e3
         if due_s <= time.monotonic():
             self.post(story)
         else:
@@ -138,21 +155,24 @@ class Teller:
         if story.epoch != self.epoch:
             self._first_told(story)
             return None
-        record = story.record
-        status = story.callbacks[story.step][0]
-        ended = status == record.verdict
-        callback = StatusCallback(
-            account_sid=self._account_sid,
-            sid=self._ledger.sid(record),
+        record, (status, _, segment) = story.record, story.callbacks[story.step]
+        ended = status != "sent"
+        told = Told(
+            sid=self._ledger.sid(record, segment),
+            parent=self._ledger.sid(record),
             to=record.to,
-            sender=record.sender or POOL_SENDER,
+            sender=record.sender,
             service=record.service,
+            reference=record.reference,
             status=status,
-            error_code=record.error_code if ended else 0,
+            error_code=record.error_code if status == "undelivered" else 0,
             done_us=record.done_us if ended else 0,
+            now_us=time.time_ns() // 1000,
             event=story.step,
+            segment=segment + 1,
+            segments=record.segments if self._dialect.per_segment else 1,
         )
-        return callback_request(callback, story.url, *story.leads, self._token)
+        return self._dialect.receipt(told, story.url, *story.leads)
 
     def ended(self, story: Story, answer: str) -> None:
         """A try has ended: writes it down, and goes on, tries again or gives up."""
@@ -166,7 +186,7 @@ class Teller:
             first_told()
 
     def _note(self, story: Story, answer: str) -> None:
-        status = story.callbacks[story.step][0]
+        status = story.callbacks[story.step].status
         story.record.trail += f"{status} {answer} {time.time_ns() // 1000}\n"
         counted = _COUNTED.get(answer[0], answer)
         setattr(self.counts, counted, getattr(self.counts, counted) + 1)
@@ -185,3 +205,16 @@ class Teller:
         self.pending -= 1
         if self.pending == 0:
             self._idle()
+
+
+class Errand:
+    """One request that is posted once, and whose end is told."""
+
+    def __init__(self, done: Callable[[str], None]) -> None:
+        self.octets, self._done = b"", done
+
+    def request(self) -> bytes:
+        return self.octets
+
+    def ended(self, answer: str) -> None:
+        self._done(answer)

@@ -1,0 +1,204 @@
+"""Every dialect against the provider that speaks it: sent over real HTTP, refused, repeated, looked up, told back."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import msgspec
+import pytest
+
+from smsd.config.plugin import make, provider_class
+from smsd.config.read import Reader
+from smsd.message import Message
+from smsd.provider import (
+    Accepted,
+    Answer,
+    Attempt,
+    Callback,
+    Found,
+    HttpRequest,
+    HttpResponse,
+    NotFound,
+    Provider,
+    Receipt,
+    ReceiptStatus,
+    Refused,
+    Throttled,
+    Unknown,
+    Unusable,
+)
+from smsd.shell.listening import address, bind, bound_at
+from smsd.shell.server import Reply, Request, Response, Server
+from smsd.shell.transport import Answered, Transport
+from smsd.testing.carrier import CarrierProcess, start
+from smsd.testing.carrier_dialect import DIALECTS
+from smsd.text import segment
+
+PATIENCE_S = 10
+TO = "+447700900123"
+LONG = "Grüße 👋 " * 20  # UCS-2, several segments
+REFERENCE = "2.acme/m-1"
+
+
+class Meeting:
+    """A provider, the carrier that speaks its dialect, and the webhook in between."""
+
+    def __init__(self, carrier: CarrierProcess, provider: Provider, transport: Transport, url: str) -> None:
+        self.carrier, self.provider, self.transport, self.url = carrier, provider, transport, url
+        self.called: asyncio.Queue[Callback] = asyncio.Queue()
+
+    def handle(self, request: Request, _: Reply) -> Response:
+        url = self.url + request.target
+        now_us = time.time_ns() // 1000
+        self.called.put_nowait(Callback(request.method, url, request.headers, request.body, now_us))
+        return Response(200)
+
+    def attempt(self, to: str = TO, body: str = "Hello", reference: str = REFERENCE) -> Attempt:
+        counted = segment(body)
+        message = Message(
+            "acme", "m-1", to, "+447700900999", body, "reminder", "default", counted.encoding, counted.count, "GB"
+        )
+        url = f"{self.url}/webhooks/main/status?ref={reference.replace('/', '%2F')}"
+        key = f"key-{reference.replace('/', '-').replace('.', '-')}"
+        return Attempt(message, reference, url, key, leased_us=time.time_ns() // 1000, valid_s=3600)
+
+    async def send(self, attempt: Attempt) -> Answer:
+        return self.provider.answer(await self.exchange(self.provider.submit(attempt)))
+
+    async def look_up(self, attempt: Attempt) -> object:
+        return self.provider.found(attempt, await self.exchange(self.provider.look_up(attempt)))
+
+    async def exchange(self, request: HttpRequest) -> HttpResponse:
+        sent = await self.transport.fetch("main", request, timeout_s=PATIENCE_S)
+        assert isinstance(sent, Answered), sent
+        return sent.response
+
+    async def receipts(self, until: int) -> list[Receipt]:
+        """What comes until so many final ones have."""
+        got: list[Receipt] = []
+        async with asyncio.timeout(PATIENCE_S):
+            while sum(one.status.final for one in got) < until:
+                got += self.provider.receipts(await self.called.get())
+        return got
+
+
+@pytest.fixture(scope="module", params=list(DIALECTS))
+def carrier(request: pytest.FixtureRequest) -> Iterator[CarrierProcess]:
+    with start(dialect=request.param, receipt_min_ms=0, receipt_max_ms=5) as started:
+        yield started
+
+
+@pytest.fixture
+async def meeting(carrier: CarrierProcess) -> AsyncIterator[Meeting]:
+    carrier.reset()
+    type_ = str(carrier.provider["type"])
+    reader = Reader("", carrier.env)
+    kind = provider_class(type_)
+    table = {key: value for key, value in carrier.provider.items() if key != "type"}
+    options = reader.struct(kind.Options, table, ("providers", "main"))
+    assert options is not None, reader.mistakes
+    transport = Transport(lambda provider, to: False)
+    await transport.start()
+    bound = bind(address("127.0.0.1:0"), "webhooks", shared=False)
+    made = Meeting(carrier, make(kind, "main", options), transport, f"http://{bound_at(bound)}")
+    server = Server(made.handle)
+    await server.start(bound)
+    yield made
+    await server.close()
+    await transport.close()
+
+
+async def test_a_message_is_taken_and_delivered(meeting: Meeting) -> None:
+    """Our reference comes back with every receipt, and the last one is final."""
+    answer = await meeting.send(meeting.attempt())
+    assert isinstance(answer, Accepted), answer
+    got = await meeting.receipts(1)
+    assert got[-1].status is ReceiptStatus.DELIVERED
+    assert {(one.reference or REFERENCE, one.provider_id) for one in got} == {(REFERENCE, answer.provider_id)}
+    assert any(one.reference for one in got) or got[-1].provider_id
+    (line,) = meeting.carrier.ledger()
+    assert (line.to, line.body, line.sender) == (TO, "Hello", "+447700900999")
+
+
+async def test_every_segment_arrives(meeting: Meeting) -> None:
+    """A long text is one message, whether its receipts come for the whole or for each segment."""
+    answer = await meeting.send(meeting.attempt(body=LONG))
+    assert isinstance(answer, Accepted), answer
+    ids = {answer.provider_id, *answer.segment_ids}
+    got = await meeting.receipts(len(ids))
+    assert {one.provider_id for one in got} == ids
+    (line,) = meeting.carrier.ledger()
+    assert line.body == LONG
+
+
+@pytest.mark.parametrize("number", ["+15005550040", "+15005550041", "+15005550042", "+15005550043"])
+async def test_a_message_is_not_delivered(meeting: Meeting, number: str) -> None:
+    """The reason is one of ours, from the vendor's own table."""
+    assert isinstance(await meeting.send(meeting.attempt(number)), Accepted)
+    last = (await meeting.receipts(1))[-1]
+    assert last.status is ReceiptStatus.UNDELIVERED
+    assert last.reason not in ("", "unlisted")
+
+
+@pytest.mark.parametrize(
+    ("number", "reasons"),
+    [
+        ("+15005550001", {"bad_number", "refused", "config"}),
+        ("+15005550003", {"config", "refused", "bad_number", "blocked"}),
+        ("+15005550004", {"opted_out", "blocked", "refused"}),
+        ("+15005550009", {"bad_number", "refused"}),
+    ],
+)
+async def test_a_refusal_is_read_as_one(meeting: Meeting, number: str, reasons: set[str]) -> None:
+    """A vendor's clear no ends the message, for a reason that its table has."""
+    answer = await meeting.send(meeting.attempt(number))
+    assert isinstance(answer, Refused), answer
+    assert answer.reason in reasons
+
+
+async def test_what_is_no_answer_to_the_message_is_none(meeting: Meeting) -> None:
+    """Throttled is not taken, a failure of theirs is in doubt, a wrong key is our own affair."""
+    meeting.carrier.faults(retry_after_s=2)
+    throttled = await meeting.send(meeting.attempt("+15005550020"))
+    meeting.carrier.faults(retry_after_s=0)
+    assert throttled == msgspec.structs.replace(throttled, after_s=2), throttled
+    assert isinstance(throttled, Throttled)
+    assert isinstance(await meeting.send(meeting.attempt("+15005550021")), Unknown)
+    request = meeting.provider.submit(meeting.attempt())
+    headers = tuple((name, "Basic d3Jvbmc=" if name == "Authorization" else value) for name, value in request.headers)
+    response = await meeting.exchange(msgspec.structs.replace(request, headers=headers))
+    assert isinstance(meeting.provider.answer(response), Unusable)
+
+
+async def test_a_repeat_under_the_same_key_is_one_text(meeting: Meeting) -> None:
+    """Where the vendor recognises a key, the resend is answered like the first, and nothing goes out twice."""
+    if not meeting.provider.capabilities.idempotency_s:
+        pytest.skip("the vendor recognises no key")
+    first, second = [await meeting.send(meeting.attempt()) for _ in range(2)]
+    assert isinstance(first, Accepted)
+    assert first == second
+    assert meeting.carrier.stats().taken == 1
+
+
+async def test_what_was_taken_is_found(meeting: Meeting) -> None:
+    """Where the vendor can be asked, it has what it took, and not what it did not take."""
+    if meeting.provider.capabilities.look_up == "none":
+        pytest.skip("the vendor cannot be asked")
+    answer = await meeting.send(meeting.attempt())
+    assert isinstance(answer, Accepted)
+    found = await meeting.look_up(meeting.attempt())
+    assert isinstance(found, Found)
+    assert [one.provider_id for one in found.candidates] == [answer.provider_id]
+    assert isinstance(await meeting.look_up(meeting.attempt("+447700900124", reference="1.acme/m-2")), NotFound)
+
+
+async def test_a_text_comes_in(meeting: Meeting) -> None:
+    """What a person texts is read as she wrote it."""
+    if not meeting.provider.capabilities.inbound:
+        pytest.skip("the vendor brings no texts")
+    url = f"{meeting.url}/webhooks/main/inbound"
+    brought = await asyncio.to_thread(meeting.carrier.text, TO, "+447700900999", "Stop, bitte! 👋", url)
+    assert brought == "200"
+    (got,) = meeting.provider.inbound(await meeting.called.get())
+    assert (got.sender, got.to, got.body) == (TO, "+447700900999", "Stop, bitte! 👋")
+    assert got.provider_id
