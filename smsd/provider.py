@@ -120,8 +120,10 @@ class ReceiptStatus(StrEnum):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """A delivery receipt in the normal form. One segment's (`parts` above 1) has that segment's own provider_id: the
-    message is delivered when all are, and undelivered when one is.
+    """A delivery receipt in the normal form.
+
+    Where each segment has an id and receipts of its own, `provider_id` is the segment's and `parts` is how many there
+    are, 0 where the vendor does not say: the message is delivered when all are, and undelivered when one is.
     """
 
     status: ReceiptStatus

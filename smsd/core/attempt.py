@@ -70,7 +70,7 @@ def decide(leased: Leased, answer: Answer, around: Circumstances, rng: Rng) -> o
 
 def accepted(leased: Leased, answer: Accepted) -> outcome.Accepted:
     """The provider took it."""
-    return outcome.Accepted(*_head(leased, "accepted"), answer.provider_id)
+    return outcome.Accepted(*_head(leased, "accepted"), answer.provider_id, answer.segment_ids)
 
 
 def back(leased: Leased) -> outcome.Back:

@@ -21,6 +21,7 @@ class Accepted(_Outcome, frozen=True):
     """The provider took it."""
 
     provider_id: str
+    segment_ids: tuple[str, ...] = ()  # where each segment has its own: all but the first
 
 
 class Back(_Outcome, frozen=True):

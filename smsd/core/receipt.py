@@ -43,12 +43,23 @@ TABLE: Final[dict[State, dict[str, Verdict]]] = {
 }
 
 
-def judge(state: State, status: str, *, attempt: int, of: int, told: str, others_open: bool, in_doubt: bool) -> Verdict:
+def judge(
+    state: State,
+    status: str,
+    *,
+    attempt: int,
+    of: int,
+    told: str,
+    others_open: bool,
+    in_doubt: bool,
+    whole: bool = True,
+) -> Verdict:
     """What becomes of a receipt.
 
     `attempt`: the receipt's, `of`: the message's last one; `told`: the final receipt that this attempt has, "" if none;
     `others_open`: another attempt that may have been taken has no receipt yet, so that a negative one ends nothing;
-    `in_doubt`: whether any attempt was taken is not known: the outcome is unknown, or a resend waits.
+    `in_doubt`: whether any attempt was taken is not known: the outcome is unknown, or a resend waits; `whole`: with it
+    every segment has its receipt, where each has one of its own.
     """
     if not 1 <= attempt <= of:
         return Verdict.ORPHAN
@@ -56,7 +67,7 @@ def judge(state: State, status: str, *, attempt: int, of: int, told: str, others
         return Verdict.PARK
     if told == status:
         return Verdict.REPEATED
-    verdict = TABLE[state].get(status)
+    verdict = TABLE[state].get(status) if whole or status != "delivered" else None
     if verdict is None:
         return Verdict.PROVES if in_doubt else Verdict.NOTE
     if verdict is Verdict.END and status == "undelivered" and others_open:

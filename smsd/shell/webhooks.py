@@ -226,6 +226,7 @@ def _addressed(provider: str, receipt: Receipt) -> ReceiptFor:
         receipt.reason,
         receipt.error_code,
         receipt.raw_status,
+        receipt.parts,
     )
 
 

@@ -7,12 +7,13 @@ import msgspec
 
 
 class Taken(msgspec.Struct, array_like=True, frozen=True):
-    """An attempt that a provider took, and the last receipt for it ("" until one comes)."""
+    """An attempt that a provider took, or a segment of it, and the last receipt for it ("" until one comes)."""
 
     attempt: int
     provider: str
     provider_id: str
     receipt: str = ""
+    segments: int | None = None  # of the attempt, where each has an id and a receipt of its own
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):

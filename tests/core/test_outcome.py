@@ -14,6 +14,7 @@ def test_an_outcome_is_an_array_that_starts_with_key_fence_kind_attempt_provider
         2,
         "main",
         "SM1",
+        (),
     ]
     assert msgspec.to_builtins(Retry("a/1", 7, "retry", 2, "main", 99, 1, "", ("reason", "x")))[5:] == [
         99, 1, "", ("reason", "x"),

@@ -435,5 +435,5 @@ async def test_the_record_reads_back_typed(world: World) -> None:
     assert (record.state, record.cost, record.provider, record.entered) == ("submitted", 2, "main", leased.entered_us)
     assert record.lane == "acme|reminder|default|Salon|spring|"
     assert msgspec.structs.asdict(record.taken[0]) == {
-        "attempt": 1, "provider": "main", "provider_id": "SM-1", "receipt": "",
+        "attempt": 1, "provider": "main", "provider_id": "SM-1", "receipt": "", "segments": None,
     }  # fmt: skip

@@ -203,7 +203,9 @@ class Player:
         kind = rng.choices(("accepted", "back", "retry", "fail", "elsewhere", "moved", "unknown"), often)[0]
         match kind:
             case "accepted":
-                return o.Accepted(key, fence, kind, attempt, provider, self._provider_id(rng, m))
+                id_ = self._provider_id(rng, m)
+                others = tuple(f"{id_}-{n}" for n in range(2, rng.choice((2, 2, 2, 3, 4))))
+                return o.Accepted(key, fence, kind, attempt, provider, id_, others)
             case "back":
                 return o.Back(key, fence, kind, attempt, provider)
             case "retry":
@@ -280,11 +282,15 @@ class Player:
             attempt = r.attempt if rng.random() < 0.7 else rng.randint(0, r.attempt + 1)
             provider = r.provider if r.provider and rng.random() < 0.95 else "third"
             id_ = rng.choice(("", f"{key}.{r.fence}.{provider}", f"{key}.{r.fence}.{provider}"))
+            id_ += rng.choice(("", "", "-2", "-3")) if id_ else ""
+            parts = rng.choice((1, 1, 1, 0, 2, 3))
             status = rng.choices(STATUSES, (10, 6, 3, 2, 1))[0]
             by_id = rng.random() < 0.4
             reason = "blocked" if status == "undelivered" else ""
             receipts.append(
-                ReceiptFor("" if by_id else key, 0 if by_id else attempt, provider, id_, status, reason, "", status)
+                ReceiptFor(
+                    "" if by_id else key, 0 if by_id else attempt, provider, id_, status, reason, "", status, parts
+                )
             )
         await self.pair.receipts(receipts)
         self.receipts += receipts

@@ -6,7 +6,7 @@ Never decides what is right: it says where the two differ, and which of the stor
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from redis.asyncio import Redis
@@ -265,8 +265,14 @@ class Pair:
 
 
 def same(what: str, store: object, twin: object) -> None:
-    """Raises with both sides."""
-    assert store == twin, f"{what}:\n  store {store}\n  twin  {twin}"
+    """Raises with both sides; of lists with what one has and the other has not."""
+    if store == twin:
+        return
+    if isinstance(store, list) and isinstance(twin, list) and len(store) + len(twin) > 4:
+        ours, theirs = cast("list[object]", store), cast("list[object]", twin)
+        store = [(i, one) for i, one in enumerate(ours) if theirs[i : i + 1] != [one]]
+        twin = [(i, one) for i, one in enumerate(theirs) if ours[i : i + 1] != [one]]
+    raise AssertionError(f"{what}:\n  store {store}\n  twin  {twin}")
 
 
 def _brief(m: Leased) -> tuple[str, str, int, int, bool]:

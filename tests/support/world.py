@@ -149,11 +149,9 @@ class World:
         """The provider took it."""
         return (await self.settle(accepted(leased, provider_id or f"SM-{leased.message.id}")))[0]
 
-    async def receipt(self, leased: Leased, status: str, **more: str) -> str:
+    async def receipt(self, leased: Leased, status: str, *, provider_id: str = "", parts: int = 1, **more: str) -> str:
         """A receipt that carries our reference; the word that came back."""
-        one = ReceiptFor(
-            leased.message.key, leased.attempt, leased.provider, more.pop("provider_id", ""), status, **more
-        )
+        one = ReceiptFor(leased.message.key, leased.attempt, leased.provider, provider_id, status, parts=parts, **more)
         return (await self.shard.receipts([one]))[0]
 
     async def sweep(self, **more: Any) -> Swept:
@@ -191,9 +189,9 @@ def _head(leased: Leased) -> tuple[str, int]:
     return leased.message.key, leased.fence
 
 
-def accepted(leased: Leased, provider_id: str) -> outcome.Accepted:
+def accepted(leased: Leased, provider_id: str, *segment_ids: str) -> outcome.Accepted:
     """Outcomes for a lease, short."""
-    return outcome.Accepted(*_head(leased), "accepted", leased.attempt, leased.provider, provider_id)
+    return outcome.Accepted(*_head(leased), "accepted", leased.attempt, leased.provider, provider_id, segment_ids)
 
 
 def back(leased: Leased) -> outcome.Back:

@@ -19,6 +19,8 @@ ANY_CLASS: Final = Class(weight=1, share_permille=1000, receipt_timeout_us=172_8
 
 Event = dict[str, str]
 
+FROM_THE_START: tuple[str, bool] = ("", False)
+
 
 class Book:
     """One shard. The names follow smsd.store.keys."""
@@ -42,6 +44,8 @@ class Book:
         self.turns: defaultdict[str, Turns] = defaultdict(Turns)  # route -> its classes
         self.lines: dict[str, Line] = {}  # limit -> who waits at it
         self.pauses: dict[str, int] = {}  # mark -> until (0: until resumed)
+        self.paused_from = FROM_THE_START  # the mark that the next pass looks at, or (True) has looked at
+        self.lifted = False  # a mark was, and not all lanes have been looked at since
         self.withdrawn: dict[str, int] = {}  # mark -> when; a campaign's covers what comes later too
         self.withdrawing: dict[str, str] = {}  # those that are not done -> where the sweep has come to
         self.due: defaultdict[str, Timers] = defaultdict(Timers)  # class -> keys
@@ -58,6 +62,12 @@ class Book:
         self.early: dict[tuple[str, str], list[Receipt]] = {}
         self.early_at: dict[tuple[str, str], int] = {}
         self.ended = Timers()  # keys by the time at which the record goes
+
+    def lift_mark(self, mark: str) -> None:
+        """Where it held lanes, those of every mark are looked at anew, in pass upon pass, until all have been."""
+        if not any(lane.where == "paused" and lane.scope == mark for lane in self.lanes.values()):
+            return
+        self.paused_from, self.lifted = FROM_THE_START, True
 
     def class_(self, name: str) -> Class:
         """What holds for a class."""

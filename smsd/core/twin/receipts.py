@@ -5,11 +5,12 @@ from typing import Final
 from smsd.core.receipt import Verdict, judge
 from smsd.core.twin.book import Book
 from smsd.core.twin.lanes import withdraw
-from smsd.core.twin.values import Receipt, Record
+from smsd.core.twin.values import Receipt, Record, Taken
 from smsd.core.twin.ways import remember_id, submit
 from smsd.message import State
 
-PARKED_MAX: Final = 4  # of one message; also of one provider id that nobody knows yet
+PARKED_MAX: Final = 24  # of one message: two for each of the segments that it may have, and some more
+EARLY_MAX: Final = 4  # of one provider id that nobody knows yet
 
 
 def take(book: Book, receipt: Receipt, most_early: int) -> str:
@@ -27,39 +28,56 @@ def apply(book: Book, r: Record, attempt: int, receipt: Receipt) -> str:
     """A receipt for one attempt of a message."""
     known = r.place_of(attempt)
     whose = known.provider if known else r.provider if attempt == r.attempt else receipt.provider
-    if r.state is None or whose != receipt.provider:
+    if r.state is None or whose != receipt.provider or not 1 <= attempt <= r.attempt:
         return Verdict.ORPHAN
-    told = known.receipt if known else ""
+    if r.state is State.LEASED:
+        return _park(r, attempt, receipt)
+    segments = _segments(r, known, receipt.parts)
+    segmented(r, attempt, segments)
+    if segments == 1 and known and known.receipt == receipt.status:
+        return Verdict.REPEATED
+    remember_id(book, r, attempt, receipt.provider, receipt.provider_id)
+    segmented(r, attempt, segments)
+    of_attempt = [taken for taken in r.taken if taken.attempt == attempt]
+    known = of_attempt[0]
+    if segments > 1:
+        known = next((taken for taken in of_attempt if taken.provider_id == receipt.provider_id), known)
+    told = known.receipt
+    if receipt.status in (State.DELIVERED, State.UNDELIVERED) and told not in (receipt.status, State.DELIVERED):
+        for taken in [known] if segments > 1 else of_attempt:
+            taken.receipt = receipt.status
+    whole = segments == 1 or sum(taken.receipt == State.DELIVERED for taken in of_attempt) >= segments
     open_ = _others_open(r, attempt)
     doubt = r.state is State.UNKNOWN or (r.state is State.QUEUED and r.maybe)
     verdict = judge(
-        r.state, receipt.status, attempt=attempt, of=r.attempt, told=told, others_open=open_, in_doubt=doubt
-    )
-    match verdict:
-        case Verdict.ORPHAN:
-            return verdict
-        case Verdict.PARK:
-            return _park(r, attempt, receipt)
-        case Verdict.REPEATED if told == receipt.status:
-            return verdict
-        case _:
-            pass
-    remember_id(book, r, attempt, receipt.provider, receipt.provider_id)
-    if receipt.status in (State.DELIVERED, State.UNDELIVERED) and told != State.DELIVERED:
-        for taken in r.taken:
-            if taken.attempt == attempt:
-                taken.receipt = receipt.status
+        r.state, receipt.status, attempt=attempt, of=r.attempt, told=told, others_open=open_, in_doubt=doubt,
+        whole=whole,
+    )  # fmt: skip
+    segment = receipt.provider_id if segments > 1 else ""
     match verdict:
         case Verdict.END | Verdict.LATE:
             _end(book, r, attempt, receipt, late=verdict is Verdict.LATE)
             return "late" if verdict is Verdict.LATE else receipt.status
         case Verdict.PROVES:
             submit(book, r, attempt, receipt.provider, receipt.provider_id)
-            return _note(r, attempt, receipt, Verdict.NOTE)
+            return _note(r, attempt, receipt, Verdict.NOTE, segment)
         case Verdict.NOTE | Verdict.CONTRADICTS:
-            return _note(r, attempt, receipt, verdict)
+            return _note(r, attempt, receipt, verdict, segment)
         case _:
             return verdict
+
+
+def segmented(r: Record, attempt: int, segments: int) -> None:
+    """Each segment of the attempt has an id and a receipt of its own, and so many there are."""
+    for taken in r.taken:
+        if taken.attempt == attempt:
+            taken.segments = max(taken.segments, segments)
+
+
+def _segments(r: Record, known: Taken | None, parts: int) -> int:
+    if parts == 0:
+        return known.segments if known else r.cost
+    return max(parts, known.segments if known else 1)
 
 
 def apply_parked(book: Book, r: Record) -> None:
@@ -92,7 +110,8 @@ def _end(book: Book, r: Record, attempt: int, receipt: Receipt, *, late: bool) -
 
 
 def _park(r: Record, attempt: int, receipt: Receipt) -> str:
-    if any((known.attempt, known.status) == (attempt, receipt.status) for known in r.parked):
+    same = attempt, receipt.provider_id, receipt.status
+    if any((known.attempt, known.provider_id, known.status) == same for known in r.parked):
         return "repeated"
     if len(r.parked) >= PARKED_MAX:
         return "dropped"
@@ -100,9 +119,9 @@ def _park(r: Record, attempt: int, receipt: Receipt) -> str:
     return "parked"
 
 
-def _note(r: Record, attempt: int, receipt: Receipt, verdict: Verdict) -> str:
-    """Into the history, once."""
-    line = (receipt.status, attempt, receipt.raw)
+def _note(r: Record, attempt: int, receipt: Receipt, verdict: Verdict, segment: str) -> str:
+    """Into the history, once for each segment that has receipts of its own."""
+    line = (receipt.status, attempt, receipt.raw, segment)
     if line in r.noted:
         return "repeated"
     r.noted.add(line)
@@ -116,7 +135,7 @@ def _keep_early(book: Book, receipt: Receipt, most: int) -> str:
     known = book.early.get(name, [])
     if any(one.status == receipt.status for one in known):
         return "repeated"
-    if len(known) >= PARKED_MAX or (not known and len(book.early) >= most):
+    if len(known) >= EARLY_MAX or (not known and len(book.early) >= most):
         return "dropped"
     book.early[name] = [*known, receipt]
     book.early_at[name] = book.now_us
@@ -131,4 +150,4 @@ def _others_open(r: Record, attempt: int) -> bool:
 
 def _for(receipt: Receipt, key: str, attempt: int) -> Receipt:
     r = receipt
-    return Receipt(key, attempt, r.provider, r.provider_id, r.status, r.reason, r.error_code, r.raw)
+    return Receipt(key, attempt, r.provider, r.provider_id, r.status, r.reason, r.error_code, r.raw, r.parts)

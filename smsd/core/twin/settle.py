@@ -10,7 +10,7 @@ from smsd.core import outcome as o
 from smsd.core.twin import ways
 from smsd.core.twin.book import Book
 from smsd.core.twin.lanes import enqueue
-from smsd.core.twin.receipts import apply, apply_early, apply_parked
+from smsd.core.twin.receipts import apply, apply_early, apply_parked, segmented
 from smsd.core.twin.values import Receipt, Record
 from smsd.message import State
 
@@ -150,13 +150,24 @@ def _late(book: Book, r: Record, outcome: o.Outcome) -> str:
         _accepted(book, r, outcome)
         return str(r.state)
     ways.remember_id(book, r, outcome.attempt, outcome.provider, outcome.provider_id)
-    apply_early(book, r, outcome.attempt, outcome.provider, outcome.provider_id)
+    _keep_ids(book, r, outcome)
     return "late"
 
 
 def _accepted(book: Book, r: Record, outcome: o.Accepted | o.Found) -> None:
     ways.submit(book, r, outcome.attempt, outcome.provider, outcome.provider_id)
-    apply_early(book, r, outcome.attempt, outcome.provider, outcome.provider_id)
+    _keep_ids(book, r, outcome)
+
+
+def _keep_ids(book: Book, r: Record, outcome: o.Accepted | o.Found) -> None:
+    """The ids of an attempt: one, or one for each segment."""
+    others = outcome.segment_ids if isinstance(outcome, o.Accepted) else ()
+    if others:
+        segmented(r, outcome.attempt, 1 + len(others))
+    for id_ in others:
+        ways.remember_id(book, r, outcome.attempt, outcome.provider, id_)
+    for id_ in (outcome.provider_id, *others):
+        apply_early(book, r, outcome.attempt, outcome.provider, id_)
 
 
 def _back(book: Book, r: Record) -> None:

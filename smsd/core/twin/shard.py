@@ -110,7 +110,10 @@ class Shard:
 
     def resume(self, mark: str) -> bool:
         """Lifts a mark; the lanes that it held become ready in the sweeps that follow."""
-        return self.book.pauses.pop(mark, None) is not None
+        if self.book.pauses.pop(mark, None) is None:
+            return False
+        self.book.lift_mark(mark)
+        return True
 
     def withdraw(self, mark: str) -> bool:
         """Cancels all of `t:T`, `c:C`, `tc:T|C` that was taken before; of `k:T|NAME` what comes later too."""

@@ -11,7 +11,7 @@ from smsd.core.twin.lanes import remove
 from smsd.core.twin.receipts import apply_parked
 from smsd.core.twin.settle import release
 from smsd.core.twin.values import Lane, Record, Swept, Where
-from smsd.core.twin.waking import move_due, resume
+from smsd.core.twin.waking import drop_ended, move_due, resume
 from smsd.core.twin.ways import expire, let_go
 from smsd.core.twin.withdrawals import forget, withdraw_some
 from smsd.message import State
@@ -24,11 +24,15 @@ def sweep(
 ) -> tuple[bool, Swept]:
     """One pass; True: there is more to do at once."""
     done = Swept()
+    waits = book.awaited.due(book.now_us, most)  # what comes to wait in this pass ends in the next one
     done.expired = _expire_heads(book, dead_routes, most)
     done.unleased = _end_leases(book, settle_us, max(1, most // 10))
-    for key in book.awaited.due(book.now_us, most):
-        book.finish(book.records[key], State.UNCONFIRMED, reason="no_receipt")
-        done.unconfirmed += 1
+    for key in waits:
+        if book.records[key].state in (State.SUBMITTED, State.UNKNOWN):
+            book.finish(book.records[key], State.UNCONFIRMED, reason="no_receipt")
+            done.unconfirmed += 1
+        else:
+            book.awaited.drop(key)
     for key in book.ended.due(book.now_us, most):
         _purge(book, key)
         done.purged += 1
@@ -36,8 +40,9 @@ def sweep(
     done.resumed = resume(book, most)
     moved = move_due(book, most).messages
     done.forgotten = _forget(book, early_us, most)
+    drop_ended(book)
     parts = (done.expired, done.unleased, done.unconfirmed, done.purged, done.resumed, moved)
-    return bool(book.withdrawing) or any(part >= most for part in parts), done
+    return bool(book.withdrawing) or book.lifted or any(part >= most for part in parts), done
 
 
 def _expire_heads(book: Book, dead_routes: AbstractSet[str], most: int) -> int:
@@ -104,5 +109,4 @@ def _forget(book: Book, early_us: int, most: int) -> int:
         queue.forget()
     book.limits.forget(book.now_us)
     forget(book)
-    book.pauses = {mark: until for mark, until in book.pauses.items() if until == 0 or until > book.now_us}
     return len(old)

@@ -39,6 +39,7 @@ class Receipt(msgspec.Struct, frozen=True):
     reason: str = ""
     error_code: str = ""
     raw: str = ""
+    parts: int = 1
 
 
 class Unsure(msgspec.Struct, frozen=True):
@@ -93,12 +94,13 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Taken(msgspec.Struct):
-    """An attempt that a provider took, and the last receipt for it ("" until one comes)."""
+    """An attempt that a provider took, or a segment of it, and the last receipt for it ("" until one comes)."""
 
     attempt: int
     provider: str
     provider_id: str
     receipt: str = ""
+    segments: int = 1  # of the attempt, where each has an id and a receipt of its own
 
 
 class Record(msgspec.Struct):
@@ -126,7 +128,7 @@ class Record(msgspec.Struct):
     submitted: int = 0
     taken: list[Taken] = []
     parked: list[Receipt] = []
-    noted: set[tuple[str, int, str]] = set()  # status, attempt and raw status of the receipts in the history
+    noted: set[tuple[str, int, str, str]] = set()  # of receipts in the history: status, attempt, raw status, segment
     nos: int = 0
     fails: int = 0
     waited: str = ""

@@ -5,11 +5,13 @@ Never reserves: a wake is a chance to be tried. All loops are bounded by argumen
 
 from typing import NamedTuple
 
-from smsd.core.twin.book import Book
+from smsd.core.twin.book import FROM_THE_START, Book
 from smsd.core.twin.lanes import enqueue, make_ready, pause
 from smsd.core.twin.limits import admits_at, charged
 from smsd.core.twin.ways import expire, let_go
 from smsd.core.wait import Order
+
+MARKS = 200  # that lanes are paused by, looked at in a pass
 
 
 class Moved(NamedTuple):
@@ -96,14 +98,35 @@ def _wake(book: Book, scope: str, most: int, ahead_us: int) -> int:
 
 
 def resume(book: Book, most: int) -> int:
-    """Lanes whose pause is over or lifted become ready, whatever paused them: `most` at once. Returns how many."""
-    resumed = 0
-    for mark in sorted({lane.scope for lane in book.lanes.values() if lane.where == "paused"}):
-        if book.is_paused(mark):
-            continue
-        book.pauses.pop(mark, None)
-        paused = sorted(name for name, lane in book.lanes.items() if lane.where == "paused" and lane.scope == mark)
-        for name in paused[: most - resumed]:
-            make_ready(book, book.lanes[name])
-            resumed += 1
+    """Lanes whose pause is over or lifted become ready, whatever paused them: `most` at once, MARKS marks at once, from
+    where the last pass has come to. Returns how many.
+    """
+    resumed, (since, seen) = 0, book.paused_from
+    for _ in range(MARKS):
+        marks = {lane.scope for lane in book.lanes.values() if lane.where == "paused"}
+        ahead = [mark for mark in marks if mark > since or (mark == since and not seen)]
+        if resumed >= most or not ahead:
+            break
+        since = min(ahead)
+        if not book.is_paused(since):
+            book.pauses.pop(since, None)
+            paused = sorted(name for name, lane in book.lanes.items() if lane.where == "paused" and lane.scope == since)
+            for name in paused[: most - resumed]:
+                make_ready(book, book.lanes[name])
+                resumed += 1
+        seen = resumed < most
+    left = any(
+        lane.scope > since or (lane.scope == since and not seen)
+        for lane in book.lanes.values()
+        if lane.where == "paused"
+    )
+    book.paused_from = (since, seen) if left else FROM_THE_START
+    book.lifted = book.lifted and left
     return resumed
+
+
+def drop_ended(book: Book) -> None:
+    """Pauses whose time is over; the next pass looks for their lanes from the start."""
+    for mark in [mark for mark, until in book.pauses.items() if 0 < until <= book.now_us]:
+        del book.pauses[mark]
+        book.lift_mark(mark)

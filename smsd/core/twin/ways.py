@@ -134,7 +134,8 @@ def remember_id(book: Book, r: Record, attempt: int, provider: str, provider_id:
     elif not taken.provider_id and taken.provider == provider:
         taken.provider_id = provider_id
     elif provider_id and not any((t.provider, t.provider_id) == (provider, provider_id) for t in r.taken):
-        r.taken.append(Taken(attempt, provider, provider_id, taken.receipt))
+        told = "" if taken.segments > 1 else taken.receipt
+        r.taken.append(Taken(attempt, provider, provider_id, told, taken.segments))
 
 
 def cancel(book: Book, key: str) -> CancelWord:

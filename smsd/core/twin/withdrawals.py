@@ -24,6 +24,7 @@ def set_mark(book: Book, mark: str) -> bool:
 def lift(book: Book, mark: str) -> bool:
     """What comes from now on is sent."""
     book.withdrawing.pop(mark, None)
+    book.lift_mark(f"x{mark}")
     return book.withdrawn.pop(mark, None) is not None
 
 
@@ -74,6 +75,7 @@ def withdraw_some(book: Book, most: int) -> int:
         book.withdrawing[mark] = stage + cursor
     else:
         del book.withdrawing[mark]
+        book.lift_mark(f"x{mark}")
     return taken
 
 

@@ -1,8 +1,8 @@
 -- receipt: merges delivery receipts by the monotonic table of core/receipt.py.
 -- KEYS   every kind of keys.py
 -- ARGV   now_us, wall_us, step_us, most (bound of receipts kept early), msgpack list of
---        {key or '', attempt, provider, provider_id, status, reason, error_code, raw}; key and attempt come from our
---        reference
+--        {key or '', attempt, provider, provider_id, status, reason, error_code, raw, parts}; key and attempt come from
+--        our reference; parts as lib/outcome.lua has it
 -- Output one word per receipt: delivered, undelivered, late, noted, parked, repeated, contradicting, orphan, early,
 --        dropped; then msgpack of {class \31 state \31 reason = how many ended so}
 -- Repeated, it changes nothing.
@@ -20,7 +20,7 @@ local function keep_early(r)
     if known[4] == r[5] then return 'repeated' end
   end
   if #list >= 4 or (not packed and call('HLEN', K.early) >= most) then return 'dropped' end
-  list[#list + 1] = { 0, r[3], r[4], r[5], r[6], r[7], r[8] }
+  list[#list + 1] = { 0, r[3], r[4], r[5], r[6], r[7], r[8], r[9] }
   call('HSET', K.early, name, pack(list))
   call('ZADD', K.earlyat, int(now), name)
   return 'early'
@@ -42,7 +42,7 @@ for i, r in ipairs(list) do
   end
   local m = r[1] ~= '' and record(r[1])
   if m and m[STATE] ~= 'tomb' then
-    out[i] = apply_receipt(r[1], m, { r[2], r[3], r[4], r[5], r[6], r[7], r[8] })
+    out[i] = apply_receipt(r[1], m, { r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9] })
   else
     out[i] = keep_early(r)
   end

@@ -1,7 +1,7 @@
 -- settle: writes what attempts came to, the very next write after their answers; also what a look-up found out.
 -- KEYS   every kind of keys.py
 -- ARGV   now_us, wall_us, step_us, msgpack list of {key, fence, kind, attempt, provider, ...}, by kind:
---        under a lease:      accepted {provider_id} | back {} | retry {at_us, counted 0/1, waited, extra}
+--        under a lease:      accepted {provider_id, segment_ids} | back {} | retry {at_us, counted 0/1, waited, extra}
 --                            fail {reason, extra} | elsewhere {providers, extra} | unknown {look_at_us, extra}
 --                            moved {route, extra}
 --        while `unknown`:    found {provider_id, receipts} | look {at_us, noes, failures} | clear {doubt 0/1, extra}
@@ -58,9 +58,18 @@ end
 
 local leased = {}
 
+-- The ids of an attempt: one, or one for each segment.
+function segment.keep_ids(key, m, e)
+  local ids = e[3] == 'accepted' and e[7] or {}
+  if #ids > 0 then segment.count(m, e[4], 1 + #ids) end
+  for _, id in ipairs(ids) do remember_id(key, m, e[4], e[5], id) end
+  apply_early(key, m, e[4], e[5], e[6])
+  for _, id in ipairs(ids) do apply_early(key, m, e[4], e[5], id) end
+end
+
 function leased.accepted(key, m, e)
   submit(key, m, e[4], e[5], e[6])
-  apply_early(key, m, e[4], e[5], e[6])
+  segment.keep_ids(key, m, e)
 end
 
 -- Not a byte left: no attempt is counted, and nothing is told.
@@ -177,7 +186,7 @@ local function late(key, m, e)
     return m[STATE]
   end
   remember_id(key, m, e[4], e[5], e[6])
-  apply_early(key, m, e[4], e[5], e[6])
+  segment.keep_ids(key, m, e)
   return 'late'
 end
 

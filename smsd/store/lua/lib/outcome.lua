@@ -33,6 +33,30 @@ local function place_of(m, attempt)
   return nil
 end
 
+-- Where each segment of an attempt has an id and a receipt of its own, it has a place of its own too, and each place
+-- says how many there are.
+local segment = {}
+
+function segment.count(m, attempt, segments)
+  for _, taken in ipairs(m[TAKEN]) do
+    if taken[1] == attempt and (taken[5] or 1) < segments then taken[5] = segments end
+  end
+end
+
+function segment.place_of(m, attempt, provider_id)
+  for _, taken in ipairs(m[TAKEN]) do
+    if taken[1] == attempt and taken[3] == provider_id then return taken end
+  end
+  return place_of(m, attempt)
+end
+
+function segment.all_delivered(m, attempt, segments)
+  for _, taken in ipairs(m[TAKEN]) do
+    if taken[1] == attempt and taken[4] == 'delivered' then segments = segments - 1 end
+  end
+  return segments <= 0
+end
+
 -- The provider's id is never thrown away, whatever became of the lease.
 local function remember_id(key, m, attempt, provider, provider_id)
   if provider_id ~= '' then hset(K.ref, provider .. '/' .. provider_id, attempt .. '.' .. key) end
@@ -45,7 +69,10 @@ local function remember_id(key, m, attempt, provider, provider_id)
     -- A second id of one attempt leads here too, and has to go with the record.
     local known = false
     for _, t in ipairs(m[TAKEN]) do known = known or (t[2] == provider and t[3] == provider_id) end
-    if not known then m[TAKEN][#m[TAKEN] + 1] = { attempt, provider, provider_id, taken[4] } end
+    if not known then
+      local own = (taken[5] or 1) > 1
+      m[TAKEN][#m[TAKEN] + 1] = { attempt, provider, provider_id, own and '' or taken[4], taken[5] }
+    end
   end
   changed[key] = true
 end
@@ -61,9 +88,10 @@ local function submit(key, m, attempt, provider, provider_id)
   emit(key, m, 'submitted', { 'provider', provider, 'provider_id', provider_id, 'attempt', attempt })
 end
 
--- Into the history, once.
-local function note(key, m, receipt)
+-- Into the history, once for each segment that has receipts of its own.
+local function note(key, m, receipt, segments)
   local line = table.concat({ '\treceipt', 'status', receipt[4], 'attempt', receipt[1], 'raw', receipt[7] }, '\t')
+  if segments > 1 and receipt[3] ~= '' then line = line .. '\tsegment\t' .. receipt[3] end
   if string.find(m[HIST] .. '\n', line .. '\n', 1, true) then return 'repeated' end
   m[HIST] = (m[HIST] == '' and '' or m[HIST] .. '\n') .. now_ms .. line
   changed[key] = true
@@ -77,8 +105,8 @@ local function others_open(m, attempt)
   return m[STATE] == 'unknown' and m[ATTEMPT] ~= attempt
 end
 
--- receipt = {attempt, provider, provider_id, status, reason, error_code, raw}. Returns what became of it, for the
--- counters.
+-- receipt = {attempt, provider, provider_id, status, reason, error_code, raw, parts}; parts: of how many segments with
+-- receipts of their own it is one, 0 where the vendor does not say. Returns what became of it, for the counters.
 local function apply_receipt(key, m, receipt)
   local attempt, status, state = receipt[1], receipt[4], m[STATE]
   local taken = place_of(m, attempt)
@@ -86,34 +114,49 @@ local function apply_receipt(key, m, receipt)
   if attempt < 1 or attempt > m[ATTEMPT] or whose ~= receipt[2] then return 'orphan' end
   if state == 'leased' then
     for _, known in ipairs(m[PARKED]) do
-      if known[1] == attempt and known[4] == status then return 'repeated' end
+      if known[1] == attempt and known[3] == receipt[3] and known[4] == status then return 'repeated' end
     end
-    if #m[PARKED] >= 4 then return 'dropped' end
+    -- Two for each of the segments that a message may have, and some more.
+    if #m[PARKED] >= 24 then return 'dropped' end
     m[PARKED][#m[PARKED] + 1] = receipt
     changed[key] = true
     return 'parked'
   end
-  local final = status == 'delivered' or status == 'undelivered'
-  if taken and taken[4] == status then return 'repeated' end
+  local final, segments = status == 'delivered' or status == 'undelivered', receipt[8] or 1
+  if segments == 0 then
+    segments = taken and (taken[5] or 1) or m[COST]
+  elseif taken then
+    segments = math.max(segments, taken[5] or 1)
+  end
+  if segments > 1 then
+    segment.count(m, attempt, segments)
+  elseif taken and taken[4] == status then
+    return 'repeated'
+  end
   remember_id(key, m, attempt, receipt[2], receipt[3])
   taken = place_of(m, attempt)
-  if not final then
-    local open = state == 'unknown' or (state == 'queued' and has(m, MAYBE))
-    if open then submit(key, m, attempt, receipt[2], receipt[3]) end
-    return note(key, m, receipt) or 'noted'
-  end
-  if taken[4] ~= 'delivered' then
+  if segments > 1 then
+    segment.count(m, attempt, segments)
+    taken = segment.place_of(m, attempt, receipt[3])
+    if taken[4] == status then return 'repeated' end
+    if final and taken[4] ~= 'delivered' then taken[4] = status end
+  elseif final and taken[4] ~= 'delivered' then
     for _, t in ipairs(m[TAKEN]) do
       if t[1] == attempt then t[4] = status end
     end
   end
+  if not final or (status == 'delivered' and segments > 1 and not segment.all_delivered(m, attempt, segments)) then
+    local open = state == 'unknown' or (state == 'queued' and has(m, MAYBE))
+    if open then submit(key, m, attempt, receipt[2], receipt[3]) end
+    return note(key, m, receipt, segments) or 'noted'
+  end
   if state == status then return 'repeated' end
   local ends = status == 'delivered' or state == 'unconfirmed' or not (FINAL[state] or others_open(m, attempt))
   if not ends then
-    return note(key, m, receipt) or FINAL[state] and 'contradicting' or 'noted'
+    return note(key, m, receipt, segments) or FINAL[state] and 'contradicting' or 'noted'
   end
   if state == 'queued' then withdraw(key, m) end
-  local extra = { 'provider', receipt[2], 'provider_id', taken[3], 'attempt', attempt }
+  local extra = { 'provider', receipt[2], 'provider_id', place_of(m, attempt)[3], 'attempt', attempt }
   for i, name in ipairs({ 'reason', 'error_code' }) do
     if receipt[4 + i] ~= '' then
       extra[#extra + 1] = name
