@@ -18,7 +18,7 @@ STALE := $(shell $(BIN)/python -c '' 2>/dev/null && test "`cat $(RUN) 2>/dev/nul
 
 .DEFAULT_GOAL := help
 .PHONY: help demo rehearse test lint format types coverage docs alerts lock clean stale
-.PHONY: bench bench-limits bench-fairness bench-scale bench-steer bench-start bench-intake fuzz-api chaos
+.PHONY: bench bench-limits bench-fairness bench-routes bench-scale bench-steer bench-start bench-intake fuzz-api chaos
 
 help: ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ bench-limits: $(DEV) ## Hold 50 tenants' limits against 8 worker processes, in f
 
 bench-fairness: $(DEV) ## Measure how long reminders wait beside a flood of marketing, in full.
 	@$(BIN)/python bench/fairness.py $(ARGS)
+
+bench-routes: $(DEV) ## Take a provider away and bring it back, beside a route that has nothing to do with it.
+	@$(BIN)/python bench/routes.py $(ARGS)
 
 bench-scale: $(DEV) ## Compare cost with many tenants and a long backlog against few; measure memory per message.
 	@$(BIN)/python bench/scale.py $(ARGS)

@@ -2,7 +2,8 @@
 
 Never reads a clock (`now_us` is monotonic), never decides about a message. Concurrency grows by 1/L a success and falls
 by a tenth when throttled or timed out (Postfix's and TCP's measure); a provider is dead after `DEAD_AFTER` cohorts of
-failures (Postfix, SCHEDULER_README), is then probed by one message at a time, and comes back slowly.
+failures (Postfix, SCHEDULER_README), is then probed by one message at a time, and comes back slowly. Its share of its
+weight in a route follows how many of its answers are good.
 """
 
 from enum import Enum
@@ -15,6 +16,9 @@ from smsd.provider import Accepted, Answer, Deferred, Refused, Throttled, Unknow
 DEAD_AFTER: Final = 1.0  # cohorts of failures in a row; a cohort is what was in flight together
 COHORT_MIN: Final = 3  # so that at a trickle it takes three failures in a row
 LOWERED: Final = 0.9
+SHARE_LEAST: Final = 0.05  # of its weight, so that it can show that it is well again
+SHARE_GAIN: Final = 0.02  # of what it lacks, with each good answer: with 5 % failures it stays at three quarters
+SHARE_LOSS: Final = 0.1  # of what it has, with each failure
 PROBE_FIRST_US: Final = 1_000_000
 PROBE_LAST_US: Final = 60_000_000
 PAUSE_MOST_US: Final = 300_000_000  # a Retry-After beyond this is asked again sooner
@@ -49,6 +53,7 @@ class Health:
     def __init__(self, cap: int) -> None:
         self.cap = cap
         self.limit = float(cap)
+        self.share = 1.0  # of its weight, where others could serve instead
         self.in_flight = 0
         self.dead = False
         self.stopped = ""  # why this process offers it no more; a probe may lift it
@@ -144,6 +149,7 @@ class Health:
             case Heard.THROTTLED:
                 self._cohorts = 0.0
                 self._lower(ticket, now_us)
+                self._lose()
                 if self.dead and not self.stopped:
                     self._revive()
                 if after_s is not None:
@@ -151,6 +157,7 @@ class Health:
                     self._paused_us = max(self._paused_us, now_us + pause_us)
             case Heard.FAILED:
                 self._lower(ticket, now_us)
+                self._lose()
                 self._cohorts += 1 / max(COHORT_MIN, ticket.cohort, self.in_flight)
                 if self.dead or self._cohorts >= DEAD_AFTER - 1e-9:
                     self._die(now_us, doubled=ticket.probe)
@@ -159,8 +166,12 @@ class Health:
             case _ as never:
                 assert_never(never)
 
+    def _lose(self) -> None:
+        self.share = max(SHARE_LEAST, self.share * (1 - SHARE_LOSS))
+
     def _well(self) -> None:
         self._cohorts = 0.0
+        self.share += (1 - self.share) * SHARE_GAIN
         if self.dead:
             self._revive()
         elif self.in_flight * 2 >= self.limit:  # only what is used grows
@@ -187,7 +198,7 @@ class Health:
     def _revive(self) -> None:
         """Back from the dead with one message at a time; doubled by each cohort up to half of what it once took."""
         self.dead, self.stopped, self._cohorts = False, "", 0.0
-        self.limit = 1.0
+        self.limit, self.share = 1.0, SHARE_LEAST
         self._probe_wait_us = PROBE_FIRST_US
 
 

@@ -21,6 +21,7 @@ from smsd.store.connect import AWAY
 from smsd.store.holds import pause
 from smsd.store.shard import ClockDiffers, Offer
 
+WEIGHT_SCALE = 100  # a weight as the store gets it is the config's, times this and the provider's share
 SPARE_US = 60_000_000  # beyond its timeout: a message with less is too pressed to probe a dead provider with
 
 
@@ -113,7 +114,8 @@ class Providers:
                 continue
             room = seat.health.room(now_us)
             if room > 0:
-                offers.append(Offer(use.use, use.weight, room))
+                weight = use.weight and max(1, round(use.weight * WEIGHT_SCALE * seat.health.share))
+                offers.append(Offer(use.use, weight, room))
                 seats[use.use] = seat
                 capacity += room + seat.health.in_flight
                 timeout_s = max(timeout_s, seat.settings.timeout_s)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsd.core.health import PAUSE_MOST_US, Health, Heard, heard
+from smsd.core.health import PAUSE_MOST_US, SHARE_LEAST, Health, Heard, heard
 from smsd.provider import Accepted, Answer, Deferred, Refused, Throttled, Unknown, Unusable
 
 SECOND = 1_000_000
@@ -269,3 +269,33 @@ def test_the_room_stays_in_its_bounds_and_always_comes_back(history: list[tuple[
     later_us = health.wake_us(now_us) or now_us
     assert health.room(later_us) >= 1
     assert health.in_flight == 0
+
+
+def test_a_share_follows_how_many_answers_are_good() -> None:
+    """One failure in twenty leaves three quarters of a weight, one in two a fifth, none all of it."""
+    shares = []
+    for every in (20, 2, 0):
+        health = Health(10)
+        for n in range(1, 2001):
+            one(health, SLOWER if every and n % every == 0 else OK, n * SECOND)
+        shares.append(round(health.share, 1))
+    assert shares == [0.7, 0.2, 1.0]
+
+
+def test_a_share_never_vanishes_and_comes_back_slowly() -> None:
+    """Who fails is still asked now and then; back from the dead it takes a hundred good answers to most of it."""
+    health = Health(10)
+    for n in range(200):
+        one(health, SLOWER, n * SECOND)
+    assert health.share == SHARE_LEAST
+    cohort(health, LOST, 10, now_us=300 * SECOND)
+    assert health.dead
+    one(health, OK, 400 * SECOND)
+    assert (health.dead, health.share) == (False, SHARE_LEAST)
+    counted = []
+    for n in range(150):
+        one(health, OK, (401 + n) * SECOND)
+        counted.append(health.share)
+    assert counted == sorted(counted)
+    assert counted[9] < 0.25
+    assert counted[-1] > 0.9
