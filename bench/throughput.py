@@ -35,11 +35,13 @@ max_in_flight = {in_flight}
 """
 
 
-def entries(count: int, tenants: int) -> Iterator[tuple[str, dict[str, str]]]:
-    """80 characters of GSM-7, a third of them reminders."""
+def entries(count: int, tenants: int, traced: float = 0.0) -> Iterator[tuple[str, dict[str, str]]]:
+    """80 characters of GSM-7, a third of them reminders; of the share `traced` the producer sampled a trace."""
     body = "Your appointment is tomorrow at ten. Reply C to confirm or call us to move it ...."[:80]
     for i in range(count):
         fields = {"tenant": f"t{i % tenants}", "id": f"m{i}", "to": f"+3538612{i % 100000:05d}", "body": body}
+        if i % 1000 < traced * 1000:
+            fields["traceparent"] = f"00-{i + 1:032x}-{i + 1:016x}-01"
         yield "reminder" if i % 3 == 0 else "marketing", fields
 
 
@@ -83,9 +85,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--in-flight", type=int, default=128)
     parser.add_argument("--callbacks", type=int, default=64, help="receipts that the carrier has under way at a time")
+    parser.add_argument("--traced", type=float, default=0.0, help="share with a traceparent (SMSD_OTEL__ENABLED)")
     args = parser.parse_args()
     with rig(CONFIG.replace("{in_flight}", str(args.in_flight)), connections=args.callbacks) as made:
-        made.enqueue(entries(args.messages, args.tenants))
+        made.enqueue(entries(args.messages, args.tenants, args.traced))
         made.start_daemon(args.workers)
         warm = args.messages // 10
         made.wait_for(lambda: made.ended() >= warm, 60, "nothing is delivered")

@@ -42,8 +42,8 @@ RUN = (
         "smsd.cli.operate:reload",
         "Put the config in force in every process of every host",
         (switch("--force", "also drop a class, route or provider that messages wait for"), CONFIG, JSON),
-        more="It is checked first, and may be an older one. What is in [store], [http] and [webhooks] belongs to one "
-        "host: a SIGHUP reads these again, addresses hold until a restart.",
+        more="It is checked first, and may be an older one. What is in [store], [http], [webhooks] and [otel] belongs "
+        "to one host: a SIGHUP reads these again; addresses, [store] and [otel] hold until a restart.",
         codes=("1 when messages wait for what it drops, and nothing was changed; under --force they wait or expire",),
         example="smsd reload --config smsd.toml",
     ),

@@ -6,6 +6,7 @@ Never changes a value and never stops at the first mistake. Single values were j
 import re
 from collections.abc import Collection, Iterable
 from functools import cache
+from importlib.util import find_spec
 from typing import Protocol
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -18,6 +19,7 @@ from smsd.core.limit import Limit, show
 from smsd.secret import SecretError
 
 _URL_SCHEMES = ("redis", "rediss", "redis+cluster", "redis+sentinel")
+_OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?", re.ASCII)
 
 
@@ -40,8 +42,13 @@ class Checker:
         self.routes, self.providers = names("routes"), names("providers")
 
     def run(self, *, secrets: bool) -> None:
-        """Notes every mistake. `secrets`: whether what the store's url refers to may be read."""
+        """Notes every mistake. `secrets`: whether smsd is to run here, so that what the store's url refers to may
+        be read, and packages have to be here.
+        """
         self._store(secrets=secrets)
+        if secrets and self.settings.otel.enabled and not all(map(_installed, _OTEL)):
+            extra = 'the packages for traces are not installed: pip install "smsd-dispatch[otel]", or enabled = false'
+            self.note(("otel", "enabled"), extra)
         self._classes()
         self._terms()
         for sender, config in self.settings.senders.items():
@@ -156,6 +163,14 @@ class Checker:
         if name not in known:
             listed = suggestion(name, known) or f": there are {', '.join(sorted(known)[:10]) or 'none, so add it'}"
             self.note(path, f'there is no {what} "{name}"{listed}')
+
+
+def _installed(package: str) -> bool:
+    """Without importing it."""
+    try:
+        return find_spec(package) is not None
+    except ImportError:  # of a package that it lies in
+        return False
 
 
 def _is_zone(name: str) -> bool:

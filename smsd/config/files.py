@@ -19,7 +19,7 @@ import msgspec
 KeyPath = tuple[str | int, ...]
 Table = dict[str, Any]
 
-OVERRIDABLE = ("store", "http", "webhooks")  # what belongs to one host; all else is one for all hosts
+OVERRIDABLE = ("store", "http", "webhooks", "otel")  # what belongs to one host; all else is one for all hosts
 ENVIRONMENT = "environment"
 
 
@@ -150,8 +150,8 @@ class Document:
         for name in sorted(env.keys() - referenced - set(self.overridden.values())):
             if name.startswith("SMSD_") and "__" in name:
                 message = (
-                    "only single keys of [store], [http] and [webhooks] can be overridden by the environment: all else "
-                    f"is one for all hosts and belongs into {self.files[0].path}"
+                    "only single keys of [store], [http], [webhooks] and [otel] can be overridden by the environment: "
+                    f"all else is one for all hosts and belongs into {self.files[0].path}"
                 )
                 yield Mistake(ENVIRONMENT, 0, name, message)
 

@@ -97,7 +97,7 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _public_url(text: str) -> str:
+def _url_or_none(text: str) -> str:
     return _http_url(text) if text else ""
 
 
@@ -158,9 +158,18 @@ class HttpConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 class WebhooksConfig(msgspec.Struct, frozen=True, kw_only=True):
     listen: Listen = "127.0.0.1:8776"
-    public_url: Annotated[str, Reads(_public_url, "a url", f"(?:{_URL_PATTERN})?")] = (
+    public_url: Annotated[str, Reads(_url_or_none, "a url", f"(?:{_URL_PATTERN})?")] = (
         ""  # no slash at its end; "": no callbacks are asked for
     )
+
+
+class OtelConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Traces by OpenTelemetry, with the extra `otel`. What is "" is asked of the standard OTEL_ variables."""
+
+    enabled: bool = False
+    endpoint: Annotated[str, Reads(_url_or_none, "a url", f"(?:{_URL_PATTERN})?")] = ""
+    service_name: str = ""
+    sample: Annotated[float, Meta(ge=0, le=1)] = 1.0
 
 
 # ---- What is one for all hosts ---------------------------------------------------------------------------------------
@@ -311,6 +320,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreConfig = StoreConfig()
     http: HttpConfig = HttpConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
+    otel: OtelConfig = OtelConfig()
     dispatch: DispatchConfig = DispatchConfig()
     classes: dict[Name, ClassConfig] = field(default_factory=lambda: dict(CLASSES))
     tenant_defaults: Terms = Terms()

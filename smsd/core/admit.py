@@ -186,7 +186,7 @@ def _send(
         to_country=number.country,
         campaign=campaign,
         meta=meta,
-        traceparent=_traceparent(given["traceparent"]) if "traceparent" in given else "",
+        traceparent=traceparent(given["traceparent"]) if "traceparent" in given else "",
         not_after_us=not_after_us,
     )
     return Send(
@@ -295,6 +295,6 @@ def _meta(text: str) -> str:
     return text
 
 
-def _traceparent(text: str) -> str:
+def traceparent(text: str) -> str:
     """Kept when well formed, else left out: a trace is never worth a message."""
     return text if _is_traceparent(text) else ""

@@ -4,7 +4,7 @@ Never knows what a verb does, and never lets a failure of the store out as anyth
 """
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import msgspec
@@ -26,6 +26,9 @@ from smsd.shell.metrics import Metrics
 from smsd.shell.server import BODY_MAX, Answer, Reply, Request, Response
 from smsd.store.shard import ClockDiffers
 
+if TYPE_CHECKING:
+    from smsd.shell.traces import Traces
+
 MESSAGES_MAX = 4 * 1024 * 1024  # bytes of one POST of messages: 4 KB for each of a thousand
 _PATTERNS = [(pattern(path), methods) for path, methods in OF_PATH.items()]
 
@@ -41,9 +44,10 @@ class Api:
         *,
         nudge: Callable[[str], None],
         sheds: Callable[[int], frozenset[str]],
+        traces: "Traces | None" = None,
     ) -> None:
         self.keys = Keyring(live, log)
-        self.messages = Messages(live, Admission(live, metrics, nudge, sheds))
+        self.messages = Messages(live, Admission(live, metrics, nudge, sheds, traces))
         self.tenants = TenantVerbs(live)
         self.steering = Steering(live)
         self.dead = DeadVerbs(live)

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
@@ -24,6 +24,9 @@ from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.store import keys
 from smsd.store.record import decode
+
+if TYPE_CHECKING:
+    from smsd.shell.traces import Traces
 
 SLICE = 50  # elements that are judged in one go: meanwhile this process does nothing else
 _STATES = {
@@ -87,9 +90,14 @@ class Admission:
     """All messages that this process takes by HTTP. `sheds` names the classes of which a shard takes nothing now."""
 
     def __init__(
-        self, live: Live, metrics: Metrics, nudge: Callable[[str], None], sheds: Callable[[int], frozenset[str]]
+        self,
+        live: Live,
+        metrics: Metrics,
+        nudge: Callable[[str], None],
+        sheds: Callable[[int], frozenset[str]],
+        traces: "Traces | None" = None,
     ) -> None:
-        self._live, self._metrics, self._nudge, self._sheds = live, metrics, nudge, sheds
+        self._live, self._metrics, self._nudge, self._sheds, self._traces = live, metrics, nudge, sheds, traces
         self._batches = {shard.number: Batch(shard, metrics) for shard in live.shards}
 
     async def take(self, elements: Sequence[bytes], key: Key, made_ids: Sequence[str], base: str) -> list[Outcome]:
@@ -154,7 +162,10 @@ class Admission:
                 of_shard[one.shard].append(one)
         routes: set[str] = set()
         for shard, mine in of_shard.items():
-            words = await self._batches[shard].put([one.entry for one in mine])
+            entries, since_ns = [one.entry for one in mine], time.time_ns()
+            words = await self._batches[shard].put(entries)
+            if self._traces is not None:
+                self._traces.admitted(shard, "", entries, words, since_ns)
             for one, word in zip(mine, words, strict=True):
                 one.word = word
                 if word == "taken" and isinstance(one.entry, Send):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
@@ -44,6 +45,9 @@ from smsd.shell.webhooks import Webhooks
 from smsd.store.connect import AWAY, Store, StoreAway, StoreError, open_store
 from smsd.store.embedded import Embedded
 from smsd.store.shard import Shard
+
+if TYPE_CHECKING:
+    from smsd.shell.traces import Traces
 
 PING_S = 1.0
 STOP_S = 3.0  # for a part to end by itself; a read of an inbox takes a second
@@ -103,15 +107,15 @@ class Worker:
         self.live = live = Live(config, shards)
         await self._agree()
         self._watch_sandbox(down)
-        metrics = Metrics()
+        metrics, traces = Metrics(), self._traces(down)
         self.transport = Transport(live.barred)
         await self.transport.start()
         down.push_async_callback(self.transport.close)
         documents = Documents(partial(self.transport.fetch, timeout_s=FETCH_S))
-        self.webhooks = Webhooks(live, metrics, documents, self._log)
-        self.sender = Sender(live, self.transport, metrics, self._log)
+        self.webhooks = Webhooks(live, metrics, documents, self._log, traces)
+        self.sender = Sender(live, self.transport, metrics, self._log, traces)
         self.resolver = Resolver(live, self.transport, metrics, self._log)
-        self.intake = Intake(live, store.blocking, metrics, self.sender.nudge, self._log)
+        self.intake = Intake(live, store.blocking, metrics, self.sender.nudge, self._log, traces)
         self.sweeper = Sweeper(
             live,
             self._log,
@@ -129,7 +133,7 @@ class Worker:
             on_pause=self.sweeper.hurry,
             log=self._log,
         )
-        self.api = Api(live, metrics, self._log, nudge=self.sender.nudge, sheds=self.intake.sheds)
+        self.api = Api(live, metrics, self._log, nudge=self.sender.nudge, sheds=self.intake.sheds, traces=traces)
         self.listeners = Listeners(
             config,
             ready=self._not_ready,
@@ -172,6 +176,20 @@ class Worker:
             self._log.warning("config_held", revision=self.live.revision, detail=told)
         else:
             self._log.info("config_in_force", revision=self.live.revision, how=step)
+
+    def _traces(self, down: contextlib.AsyncExitStack) -> "Traces | None":
+        """None unless this host's file asks for them; then nothing of OpenTelemetry is imported."""
+        otel = self._config.otel
+        if not otel.enabled:
+            return None
+        from smsd.shell.traces import FLUSH_S, Traces
+
+        try:
+            traces = Traces(otel, self.live, self._log)
+        except Exception as error:  # noqa: BLE001 - the SDK reads its variables in its own ways
+            raise Refused(EXIT_MISTAKE, [f"[otel], or an OTEL_ variable, cannot be used: {error}"]) from None
+        down.push_async_callback(lambda: traces.close(0.1 if self._hurry.is_set() else FLUSH_S))
+        return traces
 
     def _watch_sandbox(self, down: contextlib.AsyncExitStack) -> None:
         """The carrier is this process's own child, or that of the parent of all workers."""
@@ -257,10 +275,10 @@ class Worker:
             self._refuse("; ".join(map(str, errors.mistakes)))
             return
         before = self.live.local
-        if (local.store, local.http.listen, local.webhooks.listen) != (
-            before.store, before.http.listen, before.webhooks.listen,
+        if (local.store, local.otel, local.http.listen, local.webhooks.listen) != (
+            before.store, before.otel, before.http.listen, before.webhooks.listen,
         ):  # fmt: skip
-            self._log.warning("config_restart", detail="[store] and addresses hold until a restart")
+            self._log.warning("config_restart", detail="[store], [otel] and addresses hold until a restart")
         try:
             step = await reload(self.live, local)
         except Held as held:

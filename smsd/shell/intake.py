@@ -10,6 +10,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from redis.asyncio import Redis
@@ -22,6 +23,9 @@ from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.store.inbox import Inbox, Read
 from smsd.store.shard import PASSING, ClockDiffers, Fields, Shard
+
+if TYPE_CHECKING:
+    from smsd.shell.traces import Traces
 
 CLAIM_IDLE_MS = 5000  # an entry that is pending for so long belongs to a process that is dead, or not doing well
 CLAIM_EVERY_S = 2.0
@@ -40,8 +44,16 @@ Nudge = Callable[[str], None]
 class Intake:
     """All readers of this process. `nudge` hears of each route that something new is ready for."""
 
-    def __init__(self, live: Live, blocking: Redis, metrics: Metrics, nudge: Nudge, log: FilteringBoundLogger) -> None:
-        self._readers = [Reader(shard, live, blocking, metrics, nudge, log) for shard in live.shards]
+    def __init__(
+        self,
+        live: Live,
+        blocking: Redis,
+        metrics: Metrics,
+        nudge: Nudge,
+        log: FilteringBoundLogger,
+        traces: "Traces | None" = None,
+    ) -> None:
+        self._readers = [Reader(shard, live, blocking, metrics, nudge, log, traces) for shard in live.shards]
 
     def sheds(self, shard: int) -> frozenset[str]:
         """The classes of which a shard takes nothing now, for its memory is short."""
@@ -61,11 +73,19 @@ class Reader:
     """The reader of one shard's inboxes."""
 
     def __init__(
-        self, shard: Shard, live: Live, blocking: Redis, metrics: Metrics, nudge: Nudge, log: FilteringBoundLogger
+        self,
+        shard: Shard,
+        live: Live,
+        blocking: Redis,
+        metrics: Metrics,
+        nudge: Nudge,
+        log: FilteringBoundLogger,
+        traces: "Traces | None" = None,
     ) -> None:
         self._shard, self._live = shard, live
         self._inbox = Inbox(shard.number, shard.client, blocking, live.process)
         self._metrics, self._nudge, self._log = metrics, nudge, log.bind(shard=shard.number)
+        self._traces = traces
         self._trouble, self._failures = "", 0
         self._stopping = False
         self._stopped = asyncio.Event()
@@ -202,7 +222,8 @@ class Reader:
             await self._admit(class_, reads)
 
     async def _admit(self, class_: str, reads: Sequence[Read]) -> None:
-        now_us = self._shard.now_us or time.time_ns() // 1000
+        now_ns = time.time_ns()
+        now_us = self._shard.now_us or now_ns // 1000
         rules, shard = self._live.config, self._shard.number
         entries = [
             _kept(judge(fields, class_=class_, shard=shard, entry_id=entry_id, now_us=now_us, rules=rules))
@@ -219,6 +240,8 @@ class Reader:
             for (i, rejection), word in zip(clashes.items(), answers, strict=True):
                 entries[i], words[i] = rejection, word
         count(self._metrics, class_, entries, words)
+        if self._traces is not None:
+            self._traces.admitted(shard, class_, entries, words, now_ns)
         if unknown := sum(unknown_fields(fields) for _, fields in reads):
             self._metrics.unknown_fields(class_, unknown)
         for route in {

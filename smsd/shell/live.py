@@ -25,7 +25,7 @@ class Live:
 
     def __init__(self, config: Config, shards: Sequence[Shard], *, revision: int = 0, process: str = "") -> None:
         self.config = config
-        self.local = config  # as this host's file has it: its [store], [http] and [webhooks] hold under any revision
+        self.local = config  # as this host's file has it: its own sections hold under any revision
         self.revision = revision
         self.shards = list(shards)
         self.process = process or name_process()

@@ -10,6 +10,7 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 from structlog.typing import FilteringBoundLogger
@@ -26,6 +27,9 @@ from smsd.shell.sender_settle import Done, Settler
 from smsd.shell.transport import Transport
 from smsd.store.connect import AWAY
 from smsd.store.shard import ClockDiffers, Lease, Shard
+
+if TYPE_CHECKING:
+    from smsd.shell.traces import Traces
 
 ATTEMPTS_MAX = 1000  # in flight in one process, whatever the providers would take
 LEASE_MAX = 100
@@ -44,8 +48,16 @@ GIVE_BACK_S = 0.5  # a drain without a budget still gives back what has not left
 class Sender:
     """All sending of one process."""
 
-    def __init__(self, live: Live, transport: Transport, metrics: Metrics, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        live: Live,
+        transport: Transport,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        traces: "Traces | None" = None,
+    ) -> None:
         self.live, self.transport, self.metrics, self.log = live, transport, metrics, log
+        self._traces = traces
         self.providers = Providers(live, metrics, log)
         self.rng = random.Random()
         self.stopping = False
@@ -195,6 +207,8 @@ class Sender:
         for class_, seconds in queues.items():
             metrics.queue_seconds(class_, *seconds)
         settled(self.log, lines)
+        if self._traces is not None:
+            self._traces.attempts(batch, words)
         self.unsettled -= len(batch)
         for loop in self._loops.values():
             if loop.wants_room or loop.route in ready:

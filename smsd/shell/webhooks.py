@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Collection, Sequence
 from functools import lru_cache, partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,6 +24,9 @@ from smsd.shell.metrics import Metrics
 from smsd.shell.server import BODY_MAX, Answer, Reply, Request, Response
 from smsd.shell.webhooks_store import Awaited, Away, Batch, Offer, write_text
 from smsd.store.shard import ReceiptFor
+
+if TYPE_CHECKING:
+    from smsd.shell.traces import Traces
 
 RETRY_AFTER_S = 5
 TOLD_EVERY_S = 60.0  # a provider whose callbacks fail is told of so often
@@ -47,9 +50,16 @@ class Called(msgspec.Struct, frozen=True):
 class Webhooks:
     """All callbacks of this process. `handle` is the server's handler."""
 
-    def __init__(self, live: Live, metrics: Metrics, documents: Documents, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        live: Live,
+        metrics: Metrics,
+        documents: Documents,
+        log: FilteringBoundLogger,
+        traces: "Traces | None" = None,
+    ) -> None:
         self._live, self._metrics, self._documents, self._log = live, metrics, documents, log
-        self._batches = {shard.number: Batch(shard, metrics) for shard in live.shards}
+        self._batches = {shard.number: Batch(shard, metrics, traces) for shard in live.shards}
         self._told: dict[str, float] = {}
         self._texted = Texted()
 

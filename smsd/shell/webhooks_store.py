@@ -8,7 +8,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -16,6 +16,9 @@ from smsd.shell.metrics import Metrics
 from smsd.store import keys
 from smsd.store.record import decode
 from smsd.store.shard import ClockDiffers, ReceiptFor, Shard
+
+if TYPE_CHECKING:
+    from smsd.shell.traces import Traces
 
 STORE_S = 1.0  # for the store to take it; then the provider is asked to come again
 BATCH = 100  # receipts in one call of the store
@@ -40,6 +43,11 @@ class Awaited:
         self._left, self._tell = offers, tell
         self.at = asyncio.get_running_loop().time()
         self.told = False
+
+    @property
+    def since_ns(self) -> int:
+        """When it came, in nanoseconds since the epoch."""
+        return time.time_ns() - int((asyncio.get_running_loop().time() - self.at) * 1e9)
 
     def stored(self) -> None:
         self._left -= 1
@@ -77,8 +85,8 @@ class Offer:
 class Batch:
     """Receipts on their way to one shard: whatever waits goes in the next call, and one call is under way at a time."""
 
-    def __init__(self, shard: Shard, metrics: Metrics) -> None:
-        self._shard, self._metrics = shard, metrics
+    def __init__(self, shard: Shard, metrics: Metrics, traces: "Traces | None" = None) -> None:
+        self._shard, self._metrics, self._traces = shard, metrics, traces
         self._waiting: deque[Offer] = deque()
         self._offered: Sequence[Offer] = ()
         self._writing: asyncio.Task[None] | None = None
@@ -128,8 +136,10 @@ class Batch:
         return batch
 
     async def _write_batch(self, batch: Sequence[Offer]) -> None:
+        receipts = [offer.receipt for offer in batch]
+        traced = await self._traces.known(self._shard, receipts) if self._traces is not None else None
         try:
-            words = await self._shard.receipts([offer.receipt for offer in batch])
+            words = await self._shard.receipts(receipts)
         except ResponseError as error:
             if len(batch) > 1:  # the guilty one must not hold up the others
                 for one in batch:
@@ -140,6 +150,8 @@ class Batch:
             self._fail(batch, error)
         else:
             self._stored(batch, words)
+            if traced and self._traces is not None:
+                self._traces.receipts(traced, [(offer.receipt, offer.awaited.since_ns) for offer in batch], words)
             if len(self._ended) >= BATCH or time.monotonic() - self._measured_at >= MEASURE_S:
                 await self._measure()
 

@@ -160,7 +160,7 @@ def test_a_daemon_that_starts_with_such_a_file_follows_the_store(tmp_path: Path,
 
 
 def test_overrides_of_the_shared_part_are_refused(tmp_path: Path, store_url: str) -> None:
-    """Only [store], [http] and [webhooks] may differ by host: any other SMSD_ variable is a mistake everywhere."""
+    """Only a host's own sections may differ by host: any other SMSD_ variable is a mistake everywhere."""
     path = write(tmp_path, store=store_url)
     mine = {"SMSD_HTTP__LISTEN": "127.0.0.1:9001", "SMSD_STORE__URL": store_url}
     assert smsd("check", "--config", str(path), env=mine).code == 0
@@ -168,7 +168,7 @@ def test_overrides_of_the_shared_part_are_refused(tmp_path: Path, store_url: str
     for name, command in zip(names, ("check", "reload", "run"), strict=True):
         said = smsd(command, "--config", str(path), env={name: "1"})
         assert said.code == 2, (name, command)
-        assert f"{name}: only single keys of [store], [http] and [webhooks]" in said.out + said.err
+        assert f"{name}: only single keys of [store], [http], [webhooks] and [otel]" in said.out + said.err
     with redis_py.Redis.from_url(store_url) as client:
         assert not client.exists(keys.key(0, "conf"))
 

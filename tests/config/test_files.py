@@ -207,7 +207,7 @@ def test_an_override_of_anything_else_is_a_mistake_that_names_the_variable(tmp_p
     document = Document(file(tmp_path, ""), env)
     mistakes = list(document.misplaced(env, {"SMSD_MY__TOKEN"}))
     assert [(mistake.file, mistake.key) for mistake in mistakes] == [("environment", "SMSD_DISPATCH__DRAIN_S")]
-    assert "only single keys of [store], [http] and [webhooks]" in mistakes[0].message
+    assert "only single keys of [store], [http], [webhooks] and [otel]" in mistakes[0].message
 
 
 def test_a_section_that_is_no_table_is_left_for_the_reader_to_judge(tmp_path: Path):

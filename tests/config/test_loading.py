@@ -63,8 +63,8 @@ secret = "hunter2"
 conf.d/a.toml:2: tenants.a.plan: there is no plan "gold": there are none, so add it
 conf.d/a.toml:3: tenants.a.limit: unknown key (did you mean "limits"?)
 conf.d/a.toml:6: store.shards: is given in smsd.toml:5 too: keep one of them
-environment: SMSD_CLASSES__X: only single keys of [store], [http] and [webhooks] can be overridden by the environment: \
-all else is one for all hosts and belongs into smsd.toml
+environment: SMSD_CLASSES__X: only single keys of [store], [http], [webhooks] and [otel] can be overridden by the \
+environment: all else is one for all hosts and belongs into smsd.toml
 environment: SMSD_HTTP__LISTEN: expected host:port, as "127.0.0.1:8775", "0.0.0.0:8775" or "[::1]:8775"
 smsd.toml:2: stor: unknown key (did you mean "store"?)
 smsd.toml:4: store.url: the url holds a password: put {env:NAME} or {file:PATH} in its place, braces included
