@@ -7,6 +7,7 @@ more than 5 % of its rate, when failover kept more than a second's worth of mess
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -32,7 +33,7 @@ CONFIG = """\
 [dispatch]
 drain_s = 5
 [classes.reminder]
-receipt_timeout = "60s"
+receipt_timeout = "4s"
 backoff = ["200ms", "1s"]
 [tenant_defaults]
 limits = ["100000/s"]
@@ -111,12 +112,14 @@ class Run:
     def bring_main_back(self) -> None:
         self.main = self._carrier()
 
+    def close(self) -> None:
+        self.main.stop()
+
     def end(self) -> tuple[list[Phase], int, int]:
         """Waits for every message; the phases, and how many were lost and taken twice."""
         self.made.wait_for(lambda: self.made.ended() >= 2 * self.sent, QUIET_S, "messages have not ended")
         for name, carrier in (("main", self.main), ("spare", self.spare), ("other", self.made.carrier)):
             self.lines[name] += carrier.ledger()
-        self.main.stop()
         taken = Counter(line.reference.partition(".")[2] for lines in self.lines.values() for line in lines if line.sid)
         for phase, from_us, until_us in self.phases:
             self._count(phase, from_us, until_us)
@@ -139,11 +142,11 @@ class Run:
 def run(rate: int, phase_s: float, *, hang: bool = True) -> dict[str, object]:
     """The whole run, or the first half of it; what it came to."""
     port = free_port()
-    with start(profile="bench", latency_ms=20) as spare:
+    with start(profile="bench", latency_ms=20) as spare, contextlib.ExitStack() as down:
         config = CONFIG.replace("MAIN_PORT", str(port)).replace("SPARE_URL", spare.url)
         with rig(config, latency_ms=20) as made:
             made.start_daemon()
-            one = Run(made, spare, port, rate, phase_s)
+            one = down.enter_context(contextlib.closing(Run(made, spare, port, rate, phase_s)))
             one.phase("healthy")
             one.take_main_away()
             one.phase("away")
