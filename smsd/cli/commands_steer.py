@@ -88,7 +88,15 @@ DEAD = (
         "dead list",
         "smsd.cli.dead:list_",
         "List entries that could not be taken, and why",
-        (*FILTERS, option("--limit", "N", "the last N; 0: all", read=whole, default=20), CONFIG, JSON),
+        (
+            *FILTERS,
+            option("--limit", "N", "the last N, up to 1000", read=whole, default=20),
+            option("--older", "ID", "only those that are older than this entry: the page before"),
+            CONFIG,
+            JSON,
+        ),
+        more="No more than 10,000 entries of a shard are read for one page, however few are found: it says how to go "
+        "on from there.",
         example="smsd dead list --tenant acme --since 2h",
     ),
     Command(

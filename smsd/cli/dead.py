@@ -3,67 +3,60 @@
 Never shows a text or a number unless that was asked for. What is changed is counted first (smsd/control/dead.py).
 """
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smsd.cli.say import Code, Trouble, agreed, answer, moment, run
 
 if TYPE_CHECKING:
-    from smsd.control.dead import Wanted
-    from smsd.store.dead import Dead
-
-OPEN = ("tenant", "id", "class", "campaign", "region", "from", "not_before", "not_after", "op", "replaces")
-"""Fields of an entry that are shown; all others, also mistyped ones, may tell to whom it goes or what it says."""
+    from smsd.control.dead import Letter, Page, Wanted
 
 
 def list_(
-    *, tenant: str, reason: str, class_: str, since: str, before: str, limit: int, config: Path, json: bool
+    *, tenant: str, reason: str, class_: str, since: str, before: str, limit: int, older: str, config: Path, json: bool
 ) -> Code:
     """List entries that could not be taken."""
     from smsd.cli.reach import reach
-    from smsd.control.dead import found
+    from smsd.control.dead import PAGE_MAX, name_of, page
 
+    if not 1 <= limit <= PAGE_MAX:
+        raise Trouble(f"--limit: 1 to {PAGE_MAX}; --older goes on from there", Code.MISTAKE)
     wanted = _wanted([], tenant, reason, class_, since, before)
+    after = _name(older) if older else ""
 
-    async def look() -> "list[Dead]":
+    async def look() -> "tuple[Page, int]":
         async with reach(config) as store:
-            return await found(store.shards, wanted)
+            return await page(store.shards, wanted, limit, after=after, newest=True), len(store.shards)
 
-    there = run(look())
-    shown = there[-limit:] if limit else there
+    there, shards = run(look())
     lines = [
-        f"{one.id}  {moment(one.at_ms)}  {one.reason}: {one.tenant or 'no tenant'}, {one.class_ or 'no class'}"
-        f"{f', {one.given_id}' if one.given_id else ''}: {one.detail}"
-        for one in shown
+        f"{name_of(one, shards)}  {moment(one.at_ms)}  {one.reason}: {one.tenant or 'no tenant'}, "
+        f"{one.class_ or 'no class'}{f', {one.given_id}' if one.given_id else ''}: {one.detail}"
+        for one in reversed(there.dead)
     ]
-    if len(shown) < len(there):
-        lines.append(f"these are the last {len(shown)} of {len(there):,}: --limit shows more")
-    answer(shown, "\n".join(lines) or "no dead entry is there, or none of these", json=json)
+    if there.next:
+        lines.append(f"{there.kept:,} are there in all; older ones: --older {there.next}")
+    answer(there, "\n".join(lines) or "no dead entry is there, or none of these", json=json)
     return Code.OK
 
 
 def show(*, id: str, private: bool, config: Path, json: bool) -> Code:
     """Show one entry."""
     from smsd.cli.reach import reach
-    from smsd.store.dead import fields_of
+    from smsd.control import dead
 
-    if re.fullmatch(r"\d{1,19}-\d{1,19}", id, re.ASCII) is None:
-        raise Trouble(f'"{id}" is no id of a dead entry, as 1764288000000-0: smsd dead list tells them', Code.MISTAKE)
+    name = _name(id)
 
-    async def look() -> dict[str, str] | None:
+    async def look() -> "Letter | None":
         async with reach(config) as store:
-            each = [await fields_of(shard, id) for shard in store.shards]
-            return next((fields for fields in each if fields is not None), None)
+            return await dead.show(store.shards, name, private=private)
 
-    fields = run(look())
-    if fields is None:
+    letter = run(look())
+    if letter is None:
         raise Trouble(f"there is no dead entry {id}: smsd dead list tells what is there")
-    secret = [name for name in fields if name == "message" or (name[:3] == "in." and name[3:] not in OPEN)]
-    hidden = {name: f"{len(fields[name])} characters: --private shows them" for name in secret}
-    shown = fields if private else fields | hidden
+    shown = letter.fields | {name: f"{n} characters: --private shows them" for name, n in letter.hidden.items()}
     width = max(map(len, shown))
-    answer({"id": id, **shown}, "\n".join(f"{name:{width}}  {value}" for name, value in shown.items()), json=json)
+    answer(letter, "\n".join(f"{name:{width}}  {value}" for name, value in shown.items()), json=json)
     return Code.OK
 
 
@@ -134,6 +127,15 @@ async def _purge(wanted: "Wanted", limit: int, config: Path, *, yes: bool, json:
     return Code.OK
 
 
+def _name(text: str) -> str:
+    """An entry's name as it was typed. Raises Trouble."""
+    from smsd.control.dead import is_name
+
+    if not is_name(text):
+        raise Trouble(f'"{text}" is no id of a dead entry, as 1764288000000-0: smsd dead list tells them', Code.MISTAKE)
+    return text
+
+
 def _entries(n: int) -> str:
     return f"{n:,} dead entr{'y' if n == 1 else 'ies'}"
 
@@ -142,7 +144,7 @@ def _wanted(ids: list[str], tenant: str, reason: str, class_: str, since: str, b
     from smsd.control.dead import Wanted
 
     return Wanted(
-        ids=frozenset(ids),
+        ids=frozenset(map(_name, ids)),
         tenant=tenant,
         reason=reason,
         class_=class_,

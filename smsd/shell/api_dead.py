@@ -1,6 +1,6 @@
-"""What the API does with dead letters: lists, redrives and purges entries of the streams that could not be taken.
+"""What the API does with dead letters: lists, shows, redrives and purges what could not be taken from the streams.
 
-Never shows to whom an entry goes or what it says; acts on what was found, and says how many.
+Never shows to whom an entry goes or what it says, unless that was asked for; acts on what was found, and says how many.
 """
 
 from typing import Annotated
@@ -9,13 +9,13 @@ import msgspec
 from msgspec import Meta, field
 
 from smsd.control import dead
-from smsd.control.dead import Wanted
-from smsd.shell.api_problems import Fault, answer, refused
+from smsd.control.dead import NAME, PAGE_MAX, Wanted
+from smsd.shell.api_problems import Fault, answer, problem, refused
 from smsd.shell.live import Live
 from smsd.shell.server import Response
-from smsd.store.dead import Dead
 
 Text = Annotated[str, Meta(max_length=128)]
+Name = Annotated[str, Meta(pattern=f"^{NAME}$")]
 Ms = Annotated[int, Meta(ge=0, le=2**53)]
 
 
@@ -27,7 +27,14 @@ class DeadQuery(msgspec.Struct, frozen=True, kw_only=True):
     class_: Text = field(name="class", default="")
     since_ms: Ms = 0  # epoch
     before_ms: Ms = 0  # epoch; 0: until now
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = 100
+    after: Name | None = None  # the page after that entry: the `next` of the page before
+
+
+class DeadShow(msgspec.Struct, frozen=True, kw_only=True):
+    """`private`: also to whom it goes and what it says."""
+
+    private: bool = False
 
 
 class DeadWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,13 +47,6 @@ class DeadWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     before_ms: Ms = 0  # epoch; 0: until now
     ids: Annotated[list[Text], Meta(max_length=1000)] = field(default_factory=list[str])
     all: bool = False
-
-
-class DeadFound(msgspec.Struct, frozen=True):
-    """`total` meet what was asked for; of them the oldest are shown."""
-
-    total: int
-    dead: list[Dead]
 
 
 class Purged(msgspec.Struct, frozen=True):
@@ -63,8 +63,12 @@ class DeadVerbs:
 
     async def list(self, query: DeadQuery) -> Response:
         """GET /v1/dead."""
-        found = await dead.found(self._live.shards, _wanted(query))
-        return answer(200, DeadFound(len(found), found[: query.limit]))
+        return answer(200, await dead.page(self._live.shards, _wanted(query), query.limit, after=query.after or ""))
+
+    async def show(self, entry: str, query: DeadShow) -> Response:
+        """GET /v1/dead/{entry}."""
+        letter = await dead.show(self._live.shards, entry, private=query.private)
+        return problem(404, "no such dead letter: it was redriven or purged") if letter is None else answer(200, letter)
 
     async def redrive(self, wanted: DeadWanted) -> Response:
         """POST /v1/dead/redrive. Raises Refused."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from smsd.control.dead import Redriven
+from smsd.control.dead import NAME, Letter, Page, Redriven
 from smsd.control.limits import Limits
 from smsd.control.standing import Standing
 from smsd.shell.api_admit import Outcome
-from smsd.shell.api_dead import DeadFound, DeadQuery, DeadWanted, Purged
+from smsd.shell.api_dead import DeadQuery, DeadShow, DeadWanted, Purged
 from smsd.shell.api_keys import Key
 from smsd.shell.api_messages import Cancelled, FindQuery, FoundAll, MessageShown
 from smsd.shell.api_steering import CancelDone, Cancels, CancelWanted, Changed, Pauses, PauseWanted, Which
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TENANT = "[A-Za-z0-9_.:-]{1,64}"
 ID = "[A-Za-z0-9_.:-]{1,128}"
-PATTERNS = {"tenant": TENANT, "id": ID}
+PATTERNS = {"tenant": TENANT, "id": ID, "entry": NAME}
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -244,9 +244,24 @@ ROUTES: tuple[Route, ...] = (
         path="/v1/dead",
         verb=lambda api, call: api.dead.list(call.query),
         summary="List dead letters",
-        told="Entries of the streams that could not be taken, the oldest first, without what they say to whom.",
-        answers={200: DeadFound},
+        told="Entries of the streams that could not be taken, the oldest first, without what they say to whom. The "
+        "`next` of a page is the `after` of the one behind it; an empty one says that there is none. A page may have "
+        "few entries, or none, and still a next one: no more than 10,000 entries of a shard are read for it.",
+        answers={200: Page},
         query=DeadQuery,
+        admin=True,
+        tag="dead letters",
+    ),
+    Route(
+        name="showDead",
+        method="GET",
+        path="/v1/dead/{entry}",
+        verb=lambda api, call: api.dead.show(call.path["entry"], call.query),
+        summary="Show one dead letter whole",
+        told="By its id; where there are several shards, `@` and the shard tell which is meant. Fields that may tell "
+        "to whom it goes or what it says are shown to who asks with `private`, else only how long they are.",
+        answers={200: Letter},
+        query=DeadShow,
         admin=True,
         tag="dead letters",
     ),

@@ -36,32 +36,64 @@ Raw = dict[bytes, bytes]
 
 async def dead(shard: Shard, *, since_ms: int = 0, before_ms: int = 0) -> AsyncGenerator[Dead]:
     """Every entry, the oldest first, of this time. The store answers in pages."""
-    begin, end = str(since_ms), f"({before_ms}-0" if before_ms else "+"
+    begin, end = span(since_ms, before_ms)
     while True:
-        page = await _page(shard, begin, end, PAGE)
-        for id_, raw in page:
-            yield _dead(shard.number, id_.decode(), raw)
-        if len(page) < PAGE:
+        some = await stretch(shard, begin, end, PAGE)
+        for one in some:
+            yield one
+        if len(some) < PAGE:
             return
-        begin = f"({page[-1][0].decode()}"
+        begin = f"({some[-1].id}"
 
 
 async def newest(shard: Shard, most: int) -> AsyncGenerator[Dead]:
     """The last entries, the newest first."""
     end = "+"
     while most > 0:
-        asked = shard.client.xrevrange(keys.key(shard.number, "dead"), end, "-", count=min(PAGE, most))
-        page = cast("list[tuple[bytes, Raw]]", await asked)
-        for id_, raw in page:
-            yield _dead(shard.number, id_.decode(), raw)
-        if not page:
+        some = await stretch(shard, "-", end, min(PAGE, most), newest=True)
+        for one in some:
+            yield one
+        if not some:
             return
-        most, end = most - len(page), f"({page[-1][0].decode()}"
+        most, end = most - len(some), f"({some[-1].id}"
+
+
+def span(since_ms: int, before_ms: int) -> tuple[str, str]:
+    """The bounds of a time, as `stretch` takes them; 0: none."""
+    return str(since_ms), f"({before_ms}-0" if before_ms else "+"
+
+
+async def stretch(shard: Shard, begin: str, end: str, most: int, *, newest: bool = False) -> list[Dead]:
+    """At most so many entries between two bounds as XRANGE has them, the oldest or the newest first."""
+    key = keys.key(shard.number, "dead")
+    if newest:
+        asked = shard.client.xrevrange(key, end, begin, count=most)
+    else:
+        asked = shard.client.xrange(key, begin, end, count=most)  # pyright: ignore[reportUnknownMemberType]
+    return [_dead(shard.number, id_.decode(), raw) for id_, raw in cast("list[tuple[bytes, Raw]]", await asked)]
+
+
+async def named(shard: Shard, ids: Sequence[str]) -> list[Dead]:
+    """Those of these ids that are there."""
+    found: list[Dead] = []
+    for at in range(0, len(ids), STEP):
+        asked = shard.client.pipeline(transaction=False)
+        for id_ in ids[at : at + STEP]:
+            asked.xrange(keys.key(shard.number, "dead"), id_, id_)  # pyright: ignore[reportUnknownMemberType]
+        for page in cast("list[list[tuple[bytes, Raw]]]", await asked.execute()):
+            found += [_dead(shard.number, id_.decode(), raw) for id_, raw in page]
+    return found
+
+
+async def kept(shard: Shard) -> int:
+    """How many there are."""
+    return int(await shard.client.xlen(keys.key(shard.number, "dead")))
 
 
 async def fields_of(shard: Shard, id_: str) -> dict[str, str] | None:
     """All that is kept of an entry, also to whom it goes and what it says; None: there is no such entry."""
-    page = await _page(shard, id_, id_, 1)
+    asked = shard.client.xrange(keys.key(shard.number, "dead"), id_, id_)  # pyright: ignore[reportUnknownMemberType]
+    page = cast("list[tuple[bytes, Raw]]", await asked)
     return {_text(name): _text(value) for name, value in page[0][1].items()} if page else None
 
 
@@ -80,12 +112,6 @@ async def purge(shard: Shard, ids: Sequence[str]) -> int:
     for at in range(0, len(ids), STEP):
         gone += int(await shard.client.xdel(key, *ids[at : at + STEP]))
     return gone
-
-
-async def _page(shard: Shard, begin: str, end: str, most: int) -> list[tuple[bytes, Raw]]:
-    key = keys.key(shard.number, "dead")
-    found = await shard.client.xrange(key, begin, end, count=most)  # pyright: ignore[reportUnknownMemberType]
-    return cast("list[tuple[bytes, Raw]]", found)
 
 
 def _dead(shard: int, id_: str, raw: Raw) -> Dead:

@@ -24,14 +24,18 @@ async def there(redis: Redis) -> Redis:
 
 
 async def test_a_list_says_why_and_not_to_whom(typed: Typed, there: Redis) -> None:
-    """One line each, the last ones last, with how many there are; nobody's number and no text."""
+    """One line each, the last ones last, and how to see those before them; nobody's number and no text."""
     said = typed("dead list --limit 2")
     assert said.out.splitlines() == [
         "2000-0  1970-01-01 00:00:02Z  unroutable: other, reminder: no route",
         "3000-0  1970-01-01 00:00:03Z  internal: acme, no class: stuck",
-        "these are the last 2 of 3: --limit shows more",
+        "3 are there in all; older ones: --older 2000-0",
     ]
-    assert [one["id"] for one in typed("dead list --tenant acme --json").json()] == ["1000-0", "3000-0"]
+    assert typed("dead list --limit 2 --older 2000-0").out.splitlines() == [
+        "1000-0  1970-01-01 00:00:01Z  unroutable: acme, reminder: no route",
+    ]
+    told = typed("dead list --tenant acme --json").json()
+    assert ([one["id"] for one in told["dead"]], told["next"], told["kept"]) == (["3000-0", "1000-0"], "", 3)
     assert typed("dead list --since 2h").out == "no dead entry is there, or none of these\n"
 
 
@@ -40,7 +44,8 @@ async def test_an_entry_is_shown_without_what_is_private(typed: Typed, there: Re
     said = typed("dead show 1000-0")
     assert (said.code, TO in said.out, "secret" in said.out) == (0, False, False)
     assert "in.tenant  acme" in said.out
-    assert typed("dead show 1000-0 --private --json").json()["in.body"] == "secret"
+    assert typed("dead show 1000-0 --json").json()["hidden"] == {"in.to": len(TO), "in.body": 6}
+    assert typed("dead show 1000-0 --private --json").json()["fields"]["in.body"] == "secret"
     assert (typed("dead show 9-9").code, typed("dead show nosuch").code) == (1, 2)
 
 
@@ -63,6 +68,13 @@ async def test_purging_says_how_many_and_wants_a_yes(typed: Typed, there: Redis)
     assert typed("dead purge 3000-0 --yes --json").json() == {"purged": 1}
     assert typed("dead purge --before 2000-01-01T00:00:00Z --yes").out == "1 purged\n"
     assert typed("dead purge --yes").out == "no dead entry is there, or none of these\n"
+
+
+@pytest.mark.parametrize("line", ["list --limit 0", "list --limit 1001", "list --older x", "purge 12 --yes"])
+def test_a_page_or_a_name_that_is_none_is_told(typed: Typed, line: str) -> None:
+    """In one line, and nothing is done."""
+    said = typed(f"dead {line}")
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
 
 
 @pytest.mark.parametrize("line", ["dead list --since yesterday", "dead list --before 2026-01-01T00:00:00"])

@@ -37,13 +37,53 @@ async def shards(redis: Redis) -> list[Shard]:
         (Wanted(reason="unroutable"), "23"),
         (Wanted(class_="marketing", tenant="other"), "3"),
         (Wanted(since_ms=2000, before_ms=4000), "23"),
-        (Wanted(ids=frozenset(["4000-0"])), "4"),
+        (Wanted(ids=frozenset(["4000-0", "1000-0@0", "2000-0@1", "no name"])), "14"),
+        (Wanted(ids=frozenset(["4000-0", "1000-0"]), tenant="acme", before_ms=2000), "1"),
         (Wanted(tenant="nobody"), ""),
     ],
 )
 async def test_what_is_wanted_is_found(shards: list[Shard], wanted: Wanted, times: str) -> None:
     """All that is asked for holds, and the oldest comes first."""
     assert "".join(str(one.at_ms // 1000) for one in await dead.found(shards, wanted)) == times
+
+
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("read", [1, 2, 9])
+async def test_pages_show_each_entry_once(
+    shards: list[Shard], redis: Redis, monkeypatch: pytest.MonkeyPatch, newest: bool, most: int, read: int
+) -> None:
+    """Over all shards in order, also where two have the same id, however few are read or shown at once."""
+    monkeypatch.setattr(dead, "READ_MAX", read)
+    await redis.xadd(keys.key(1, "dead"), {"reason": "internal"}, id="5000-0")
+    await redis.xadd(keys.key(0, "dead"), {"reason": "internal"}, id="5000-0")
+    seen: list[str] = []
+    after, more = "", True
+    while more:
+        page = await dead.page(shards, Wanted(since_ms=2000, before_ms=6000), most, after=after, newest=newest)
+        assert (len(page.dead) <= most, page.kept) == (True, 6)
+        seen += [dead.name_of(one, 2) for one in page.dead]
+        after, more = page.next, bool(page.next)
+    all_ = ["2000-0@0", "3000-0@1", "4000-0@1", "5000-0@0", "5000-0@1"]
+    assert seen == (all_[::-1] if newest else all_)
+
+
+@pytest.mark.parametrize(
+    ("after", "newest", "times"), [("2000-0", False, "34"), ("3000-0", True, "21"), ("1-0", False, "234")]
+)
+async def test_a_page_begins_where_time_and_name_say(shards: list[Shard], after: str, newest: bool, times: str) -> None:
+    """A name needs no shard, and a bound of time that is narrower holds."""
+    since = 2000 if after == "1-0" else 0
+    page = await dead.page(shards, Wanted(since_ms=since), 9, after=after, newest=newest)
+    assert "".join(str(one.at_ms // 1000) for one in page.dead) == times
+
+
+async def test_one_is_shown_whole(shards: list[Shard]) -> None:
+    """With what it says to whom only where that is asked for; by its name, in its shard or in any."""
+    letter = await dead.show(shards, "3000-0", private=False)
+    assert letter is not None
+    assert (letter.shard, letter.tenant, letter.fields["reason"], letter.hidden) == (1, "other", "unroutable", {})
+    assert await dead.show(shards, "3000-0@0", private=True) is None
 
 
 async def test_redriving_and_purging_are_exact(shards: list[Shard], redis: Redis) -> None:

@@ -1,4 +1,4 @@
-"""Dead letters over HTTP: counted and listed, redriven, purged; and that nothing is done to what was not named."""
+"""Dead letters over HTTP: listed in pages, shown, redriven, purged; and that nothing is done to what was not named."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from smsd.core.admit import judge
 from smsd.store import keys
-from tests.support.site import Site
+from tests.support.site import ACME, Site
 from tests.support.world import ask
 
 
@@ -18,15 +18,31 @@ async def bury(api: Site, *bodies: str) -> None:
         await api.live.shards[0].admit([entry], "reminder", from_inbox=False)
 
 
-async def test_dead_letters_are_counted_and_listed(api: Site) -> None:
+async def test_dead_letters_are_listed_in_pages(api: Site) -> None:
     """The oldest first, by what was asked for, and without what they say to whom."""
     await bury(api, "a secret", "another")
     got = await api.ask("GET", "/v1/dead?tenant=acme&class=reminder&limit=1")
-    assert (got.status, got.json["total"], [one["given_id"] for one in got.json["dead"]]) == (200, 2, ["r-0"])
+    assert (got.status, got.json["kept"], [one["given_id"] for one in got.json["dead"]]) == (200, 2, ["r-0"])
     assert got.json["dead"][0]["reason"] == "bad_number"
     assert b"secret" not in got.body
+    rest = await api.ask("GET", f"/v1/dead?limit=1&after={got.json['next']}")
+    assert ([one["given_id"] for one in rest.json["dead"]], rest.json["next"]) == (["r-1"], "")
+    assert (await api.ask("GET", "/v1/dead?after=7")).status == 400
     for query in ("reason=bad_body", "tenant=other", "since_ms=9000000000000", "before_ms=1"):
-        assert (await api.ask("GET", f"/v1/dead?{query}")).json == {"total": 0, "dead": []}
+        assert (await api.ask("GET", f"/v1/dead?{query}")).json == {"dead": [], "next": "", "kept": 2}
+
+
+async def test_one_is_shown_whole(api: Site) -> None:
+    """Without what it says to whom, unless that is asked for; 404 once it is gone."""
+    await bury(api, "a secret")
+    path = f"/v1/dead/{(await api.ask('GET', '/v1/dead')).json['dead'][0]['id']}"
+    got = await api.ask("GET", path)
+    assert (got.status, got.json["reason"], got.json["fields"]["in.id"]) == (200, "bad_number", "r-0")
+    assert (got.json["hidden"], b"secret" in got.body) == ({"in.to": 2, "in.body": 8}, False)
+    assert (await api.ask("GET", f"{path}?private=true")).json["fields"]["in.body"] == "a secret"
+    assert (await api.ask("GET", path, key=ACME)).status == 403
+    await api.ask("POST", "/v1/dead/purge", json={"all": True})
+    assert (await api.ask("GET", path)).status == 404
 
 
 async def test_they_go_back_into_their_inbox(api: Site) -> None:
@@ -45,7 +61,7 @@ async def test_they_are_forgotten_on_demand(api: Site) -> None:
     await bury(api, "a", "b")
     assert (await api.ask("POST", "/v1/dead/purge", json={"reason": "bad_body"})).json == {"purged": 0}
     assert (await api.ask("POST", "/v1/dead/purge", json={"all": True})).json == {"purged": 2}
-    assert (await api.ask("GET", "/v1/dead")).json["total"] == 0
+    assert (await api.ask("GET", "/v1/dead")).json["kept"] == 0
 
 
 @pytest.mark.parametrize("verb", ["redrive", "purge"])
@@ -56,4 +72,4 @@ async def test_what_names_nothing_is_refused(api: Site, verb: str, wanted: Any, 
     """Nothing is done by default."""
     await bury(api, "a")
     assert (await api.ask("POST", f"/v1/dead/{verb}", json=wanted)).status == status
-    assert (await api.ask("GET", "/v1/dead")).json["total"] == 1
+    assert (await api.ask("GET", "/v1/dead")).json["kept"] == 1
