@@ -13,6 +13,7 @@ from msgspec import Meta, field
 
 from smsd.config.read import Reads
 from smsd.config.regions import REGIONS
+from smsd.core import names
 from smsd.core.limit import GRAMMAR, Limit, parse
 from smsd.secret import Secret, SecretUrl
 
@@ -113,11 +114,11 @@ Name = Annotated[
 ]
 TenantId = Annotated[
     str,
-    _matching(r"[A-Za-z0-9_.:-]{1,64}", "a tenant id", "a tenant id is 1 to 64 of A-Z, a-z, 0-9, _ . : and -"),
+    _matching(names.TENANT, "a tenant id", f"a tenant id is {names.TENANT_TOLD}"),
 ]
 Tenant = Annotated[
     str,
-    _matching(r"\*|[A-Za-z0-9_.:-]{1,64}", 'a tenant id, or "*" for all', 'expected tenant ids, or "*" for all'),
+    _matching(rf"\*|{names.TENANT}", 'a tenant id, or "*" for all', 'expected tenant ids, or "*" for all'),
 ]
 Country = Annotated[str, Reads(country, _COUNTRY, options=_COUNTRIES)]
 Countries = Annotated[

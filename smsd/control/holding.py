@@ -11,12 +11,11 @@ from zlib import crc32
 import msgspec
 
 from smsd.config import Config
+from smsd.core.names import is_id, is_tenant
 from smsd.store import holds
 from smsd.store.holds import Pause, Withdrawal
 from smsd.store.shard import Shard
 
-_is_tenant = re.compile(r"[A-Za-z0-9_.:-]{1,64}").fullmatch
-_is_campaign = re.compile(r"[A-Za-z0-9_.:-]{1,128}").fullmatch
 _is_sender = re.compile(r"[^|\0\x1f]{1,64}").fullmatch
 
 _PAUSED = ((), ("tenant",), ("class_",), ("tenant", "campaign"), ("sender",), ("provider",))
@@ -63,9 +62,9 @@ def to_withdraw(target: Target, config: Config) -> Target:
 
 
 def _checked(target: Target, config: Config) -> Target:
-    if target.tenant and not _is_tenant(target.tenant):
+    if target.tenant and not is_tenant(target.tenant):
         raise ValueError("tenant: 1 to 64 of the characters A-Z a-z 0-9 _ . : -")
-    if target.campaign and not _is_campaign(target.campaign):
+    if target.campaign and not is_id(target.campaign):
         raise ValueError("campaign: 1 to 128 of the characters A-Z a-z 0-9 _ . : -")
     if target.class_ and target.class_ not in config.classes:
         raise ValueError(f"class: one of {', '.join(sorted(config.classes))}")

@@ -7,14 +7,13 @@ the place of all that was made for it before.
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from zlib import crc32
 
 import msgspec
 
-from smsd.config import Config, ConfigErrors, Mistake, TenantConfig, tenant_settings
+from smsd.config import Config, Mistake, TenantConfig
 from smsd.config.read import keys_of, suggestion
 from smsd.control.made import Table
-from smsd.control.revision import in_force
+from smsd.control.tenants import Tenants
 from smsd.store.shard import Shard
 
 LISTS = ("limits", "countries")
@@ -62,16 +61,14 @@ def read(name: str, text: bytes) -> Read:
 
 async def judged(name: str, there: Read, config: Config, shards: Sequence[Shard]) -> Read:
     """The same without what the config in force does not allow, whose mistakes are added. Raises ConfigErrors."""
-    rules = [(await in_force(config, shard))[1] for shard in shards]
-    right, mistakes = dict[str, Line](), list(there.mistakes)
-    for tenant, line in there.lines.items():
-        try:
-            tenant_settings(rules[crc32(tenant.encode()) % len(shards)], tenant, line.table)
-        except ConfigErrors as errors:
-            mistakes += [Mistake(name, line.number, mistake.key, mistake.message) for mistake in errors.mistakes]
-        else:
-            right[tenant] = line
-    return Read(right, sorted(mistakes))
+    wrong = await Tenants(config, shards).mistakes({tenant: line.table for tenant, line in there.lines.items()})
+    right = {tenant: line for tenant, line in there.lines.items() if tenant not in wrong}
+    mistakes = [
+        Mistake(name, there.lines[tenant].number, mistake.key, mistake.message)
+        for tenant, found in wrong.items()
+        for mistake in found
+    ]
+    return Read(right, sorted([*there.mistakes, *mistakes]))
 
 
 _Rows = Iterator[tuple[int, Mapping[str, object] | str]]

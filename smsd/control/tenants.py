@@ -4,19 +4,21 @@ A change is judged by the config that is in force, written with what the scripts
 every process within a second. Never touches a message: what is queued goes on under the new settings.
 """
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import cast
 from zlib import crc32
 
 import msgspec
 
-from smsd.config import Config, compiled_tenant, tenant_settings
+from smsd.config import Config, ConfigErrors, Mistake, TenantConfig, compiled_tenant, tenant_settings
 from smsd.control.made import Table, read
 from smsd.control.revision import in_force
 from smsd.store import keys
 from smsd.store.shard import Shard
 
 BATCH = 200  # tenants in one call of the store
+SLICE = 25  # that are judged in one go: meanwhile this process does nothing else
 
 
 class Tenants:
@@ -46,6 +48,30 @@ class Tenants:
             for at in range(0, len(mine), BATCH):
                 await self._write(shard, dict(mine[at : at + BATCH]))
 
+    async def put_each(self, tables: Mapping[str, Table]) -> dict[str, list[Mistake]]:
+        """Each as `put`, whatever the others are. Returns the mistakes of those that were not put."""
+        wrong: dict[str, list[Mistake]] = {}
+        while True:
+            wrong |= await self.mistakes({name: table for name, table in tables.items() if name not in wrong})
+            try:
+                await self.put_many({name: table for name, table in tables.items() if name not in wrong})
+            except ConfigErrors:  # of a config that was put in force since
+                continue
+            return wrong
+
+    async def mistakes(self, tables: Mapping[str, Table]) -> dict[str, list[Mistake]]:
+        """What the config in force does not allow, of each tenant where there is such a thing."""
+        rules = {shard.number: (await in_force(self._config, shard))[1] for shard in self._shards}
+        wrong: dict[str, list[Mistake]] = {}
+        for i, (name, table) in enumerate(tables.items()):
+            if i % SLICE == 0:
+                await asyncio.sleep(0)
+            try:
+                tenant_settings(rules[self._shard_of(name).number], name, table)
+            except ConfigErrors as errors:
+                wrong[name] = list(errors.mistakes)
+        return wrong
+
     async def drop(self, tenant: str) -> bool:
         """What was made for it goes, and no message: it goes on under the file's or the default settings."""
         there = await self.show(tenant) is not None
@@ -67,7 +93,12 @@ class Tenants:
     async def _judged(self, shard: Shard, tables: Mapping[str, Table | None]) -> tuple[int, Config]:
         """The config in force with these settings, and its revision."""
         revision, config = await in_force(self._config, shard)
-        made = {name: tenant_settings(config, name, table) for name, table in tables.items() if table is not None}
+        made: dict[str, TenantConfig] = {}
+        for i, (name, table) in enumerate(tables.items()):
+            if i % SLICE == 0:
+                await asyncio.sleep(0)
+            if table is not None:
+                made[name] = tenant_settings(config, name, table)
         return revision, config.with_made(made)
 
     def _shard_of(self, tenant: str) -> Shard:

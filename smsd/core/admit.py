@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from smsd.core.fields import Fault, RawFields, parse_instant, parse_json, read, unknown_fields
+from smsd.core.names import is_id, is_tenant
 from smsd.message import Cancel, Entry, Message, Rejection, Send
 from smsd.number import BadNumber, Number, normalise, sender_ok
 from smsd.text import GSM_SINGLE, Segments, segment
@@ -111,7 +112,7 @@ def judge(
         reason=fault.reason,
         detail=fault.detail,
         entry_id=entry_id,
-        tenant=tenant if _is_tenant(tenant) else "",
+        tenant=tenant if is_tenant(tenant) else "",
         given_id=given.get("id", "")[:128],
         fields=tuple(fields),
     )
@@ -208,8 +209,6 @@ def _send(
 
 # ---- One field each --------------------------------------------------------------------------------------------------
 
-_is_tenant = re.compile(r"[A-Za-z0-9_.:-]{1,64}").fullmatch
-_is_identifier = re.compile(r"[A-Za-z0-9_.:-]{1,128}").fullmatch
 
 # W3C Trace Context §3.2: version 00 is exactly this long, later ones may go on after a dash; ff and zeros are no ids.
 _is_traceparent = re.compile(
@@ -224,7 +223,7 @@ def _require(given: dict[str, str], *names: str) -> None:
 
 
 def _check_tenant(tenant: str, class_: str, shard: int, shards: int) -> None:
-    if not _is_tenant(tenant):
+    if not is_tenant(tenant):
         raise Fault("bad_tenant", "tenant: 1 to 64 of the characters A-Z a-z 0-9 _ . : -")
     home = zlib.crc32(tenant.encode()) % shards
     if home != shard:
@@ -235,7 +234,7 @@ def _check_tenant(tenant: str, class_: str, shard: int, shards: int) -> None:
 
 def _identifier(given: dict[str, str], name: str) -> str:
     """An id is never made up for one that was given empty: the platform counts on it against duplicates."""
-    if not _is_identifier(given[name]):
+    if not is_id(given[name]):
         raise Fault("bad_id", f"{name}: 1 to 128 of the characters A-Z a-z 0-9 _ . : -")
     return given[name]
 

@@ -18,7 +18,7 @@ from smsd.shell.api_dead import DeadVerbs
 from smsd.shell.api_keys import Keyring
 from smsd.shell.api_messages import Messages, unknown_message
 from smsd.shell.api_problems import Fault, Refused, problem, refused, unreadable
-from smsd.shell.api_routes import MESSAGES, OF_PATH, Call, Route, pattern
+from smsd.shell.api_routes import LARGE_MAX, OF_PATH, Call, Route, pattern
 from smsd.shell.api_steering import Steering
 from smsd.shell.api_tenants import TenantVerbs
 from smsd.shell.live import Live
@@ -29,7 +29,6 @@ from smsd.store.shard import ClockDiffers
 if TYPE_CHECKING:
     from smsd.shell.traces import Traces
 
-MESSAGES_MAX = 4 * 1024 * 1024  # bytes of one POST of messages: 4 KB for each of a thousand
 _PATTERNS = [(pattern(path), methods) for path, methods in OF_PATH.items()]
 
 
@@ -54,8 +53,9 @@ class Api:
 
     def room(self, method: str, target: str, headers: Mapping[str, str]) -> int:
         """A stranger's body is not worth reading."""
-        sends = method == "POST" and target.partition("?")[0] == MESSAGES
-        return MESSAGES_MAX if sends and self.keys.key(headers) is not None else BODY_MAX
+        route = OF_PATH.get(target.partition("?")[0], {}).get(method)
+        large = route is not None and route.large and self.keys.key(headers) is not None
+        return LARGE_MAX if large else BODY_MAX
 
     def handle(self, request: Request, reply: Reply) -> Answer:
         """Answers whatever path it is; `reply` is not used."""
@@ -75,7 +75,7 @@ class Api:
             why = "a key of [http.api_keys] is wanted: Authorization: Bearer KEY"
             return problem(401, why, headers=(("WWW-Authenticate", 'Bearer realm="smsd"'),))
         if request.unread:
-            return _unread(request.unread, MESSAGES_MAX if route.path == MESSAGES else BODY_MAX)
+            return _unread(request.unread, LARGE_MAX if route.large else BODY_MAX)
         if route.admin and not key.all_tenants:
             return problem(403, 'this is for keys of all tenants: tenants = ["*"]')
         if "tenant" in values and not key.may(values["tenant"]):

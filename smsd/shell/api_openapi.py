@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta, field
 
+from smsd.core.names import ID, TENANT
 from smsd.shell.api_problems import JSON, PROBLEM, REASONS, Problem
-from smsd.shell.api_routes import ID, MESSAGES, PATTERNS, ROUTES, TENANT, Route
+from smsd.shell.api_routes import MESSAGES, PATTERNS, ROUTES, Route
 from smsd.shell.metrics import release
 
 Tenant = Annotated[str, Meta(pattern=f"^{TENANT}$", examples=["acme"])]
@@ -129,6 +130,9 @@ def _schema(kind: Any) -> dict[str, Any]:
     """By reference; `A | list[A]` as msgspec would not have it, for it could not tell them apart."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return {"$ref": f"#/components/schemas/{kind.__name__}"}
+    if get_origin(kind) is Annotated:
+        inner, meta = get_args(kind)
+        return {**_schema(inner), "minItems": meta.min_length, "maxItems": meta.max_length}
     if get_origin(kind) is list:
         return {"type": "array", "items": _schema(get_args(kind)[0])}
     return {"anyOf": [_schema(one) for one in get_args(kind)]}

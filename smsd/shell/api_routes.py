@@ -5,26 +5,26 @@ Never does anything itself: api.py asks by it, and api_openapi.py tells of it.
 
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from smsd.control.dead import NAME, Letter, Page, Redriven
 from smsd.control.limits import Limits
 from smsd.control.standing import Standing
+from smsd.core.names import ID, TENANT
 from smsd.shell.api_admit import Outcome
 from smsd.shell.api_dead import DeadQuery, DeadShow, DeadWanted, Purged
 from smsd.shell.api_keys import Key
 from smsd.shell.api_messages import Cancelled, FindQuery, FoundAll, MessageShown
 from smsd.shell.api_steering import CancelDone, Cancels, CancelWanted, Changed, Pauses, PauseWanted, Which
-from smsd.shell.api_tenants import Settings, TenantShown
+from smsd.shell.api_tenants import Settings, TenantMade, TenantSettings, TenantShown
 from smsd.shell.server import Request, Response
 
 if TYPE_CHECKING:
     from smsd.shell.api import Api
 
-TENANT = "[A-Za-z0-9_.:-]{1,64}"
-ID = "[A-Za-z0-9_.:-]{1,128}"
 PATTERNS = {"tenant": TENANT, "id": ID, "entry": NAME}
 
 
@@ -52,12 +52,15 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] | None = None
     body: object = None  # the type of the body; None: it has none
     raw: bool = False  # the verb reads the body
+    large: bool = False  # the body may have LARGE_MAX bytes
     asked: object = None  # the type of the body as the reference shows it, where that is another
     admin: bool = False  # only for keys of all tenants
     tag: str = "messages"
 
 
-MESSAGES, TENANT_PATH, PAUSES, CANCELS = "/v1/messages", "/v1/tenants/{tenant}", "/v1/pauses", "/v1/cancels"
+MESSAGES, PAUSES, CANCELS = "/v1/messages", "/v1/pauses", "/v1/cancels"
+TENANTS, TENANT_PATH = "/v1/tenants", "/v1/tenants/{tenant}"
+LARGE_MAX = 4 * 1024 * 1024  # bytes of a list: 4 KB for each of a thousand
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -74,6 +77,7 @@ ROUTES: tuple[Route, ...] = (
         problems=(408, 409, 413, 415, 422, 429, 500),
         body=list[Outcome],
         raw=True,
+        large=True,
     ),
     Route(
         name="showMessage",
@@ -128,6 +132,22 @@ ROUTES: tuple[Route, ...] = (
         problems=(415, 422),
         body=dict[str, Any],
         asked=Settings,
+        admin=True,
+        tag="tenants",
+    ),
+    Route(
+        name="putTenants",
+        method="PUT",
+        path=TENANTS,
+        verb=lambda api, call: api.tenants.put_many(call.body),
+        summary="Make the settings of up to 1,000 tenants",
+        told="Each element succeeds or fails by itself, as a PUT of that tenant would: the answer has one outcome for "
+        "each, in order. After a 503 some may have been made; the same request again is harmless.",
+        answers={200: list[TenantMade]},
+        problems=(415,),
+        body=Annotated[list[Any], Meta(min_length=1, max_length=1000)],
+        asked=Annotated[list[TenantSettings], Meta(min_length=1, max_length=1000)],
+        large=True,
         admin=True,
         tag="tenants",
     ),

@@ -5,7 +5,8 @@ Never decides what a setting means, and never touches a message: smsd/control/te
 
 import re
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import msgspec
 
@@ -15,6 +16,7 @@ from smsd.config.settings import Terms
 from smsd.control.limits import limits
 from smsd.control.tenants import Tenants
 from smsd.core.limit import show
+from smsd.core.names import is_tenant
 from smsd.shell.api_problems import Fault, answer, problem
 from smsd.shell.live import Live
 from smsd.shell.server import Response
@@ -33,6 +35,20 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     route: str | msgspec.UnsetType = msgspec.UNSET
     countries: list[str] | msgspec.UnsetType = msgspec.UNSET
     zone: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class TenantSettings(Settings, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """Whose settings, and the settings."""
+
+    tenant: str
+
+
+class TenantMade(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one element. `errors`: why its settings were not made; what was made before stays."""
+
+    tenant: str  # "" where it cannot be told
+    made: bool
+    errors: tuple[Fault, ...] = ()
 
 
 class InForce(msgspec.Struct, frozen=True):
@@ -79,9 +95,26 @@ class TenantVerbs:
         try:
             await self._tenants.put(tenant, body)
         except ConfigErrors as errors:
-            faults = tuple(_fault(tenant, mistake) for mistake in errors.mistakes)
+            faults = tuple(_fault(mistake) for mistake in errors.mistakes)
             return problem(422, "these settings cannot hold", *faults)
         return answer(200, _shown(self._live.config, tenant, body))
+
+    async def put_many(self, body: list[Any]) -> Response:
+        """PUT /v1/tenants: each as `put`, whatever the others are."""
+        tables: dict[str, dict[str, Any]] = {}
+        places: list[tuple[str, str]] = []  # the tenant of each element, or why it has none
+        for element in body:
+            table = dict(cast("dict[str, Any]", element)) if isinstance(element, dict) else {}
+            tenant = table.pop("tenant", None)
+            if not isinstance(tenant, str) or not tenant:
+                places.append(("", "an object is wanted, with `tenant`: whose settings these are"))
+            elif tenant in tables:
+                places.append((tenant, "this tenant is in the list already: give it one element"))
+            else:
+                tables[tenant] = table
+                places.append((tenant, ""))
+        wrong = await self._tenants.put_each(tables)
+        return answer(200, [_made(i, tenant, why, wrong.get(tenant, ())) for i, (tenant, why) in enumerate(places)])
 
     async def drop(self, tenant: str) -> Response:
         """DELETE /v1/tenants/{tenant}."""
@@ -113,8 +146,15 @@ def _shown(config: Config, tenant: str, made: dict[str, Any] | None) -> TenantSh
 _STEP = re.compile(r'\.?(?:"((?:[^"\\]|\\.)*)"|([A-Za-z0-9_-]+))|\[(\d+)\]')
 
 
-def _fault(tenant: str, mistake: Mistake) -> Fault:
+def _made(index: int, tenant: str, why: str, mistakes: Sequence[Mistake]) -> TenantMade:
+    told = tenant if is_tenant(tenant) else ""
+    if why:
+        return TenantMade(told, made=False, errors=(Fault(f"/{index}/tenant", "bad_setting", why),))
+    return TenantMade(told, not mistakes, tuple(_fault(mistake, f"/{index}") for mistake in mistakes))
+
+
+def _fault(mistake: Mistake, base: str = "") -> Fault:
     """The key of a mistake is dotted, and begins with `tenants` and the tenant."""
-    steps = ["".join(step) for step in _STEP.findall(mistake.key)][2:]
-    pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+    steps = ["".join(step) for step in _STEP.findall(mistake.key)][2:] or (["tenant"] if base else [])
+    pointer = base + "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
     return Fault(pointer, "bad_setting", mistake.message)

@@ -1,12 +1,14 @@
 """Tenants' settings by command or API: judged, written with what the scripts read, followed by every process."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from smsd.config import Config, ConfigErrors
+from smsd.config import Config, ConfigErrors, Mistake
+from smsd.control.made import Table
 from smsd.control.revision import publish
 from smsd.control.tenants import Tenants
 from smsd.core.limit import parse
@@ -91,6 +93,35 @@ async def test_a_mistake_is_told_and_nothing_is_written(office: Office) -> None:
         "tenants.bad.colour",
     }
     assert await office.tenants.show("good") is None
+
+
+async def test_each_is_made_by_itself(office: Office) -> None:
+    """A tenant with a mistake leaves the others alone, and keeps what it had."""
+    await office.tenants.put("bad", {"plan": "gold"})
+    wrong = await office.tenants.put_each({"good": {"plan": "gold"}, "bad": {"plan": "silver"}, "b d": {}})
+    assert {name: [one.key for one in found] for name, found in wrong.items()} == {
+        "bad": ["tenants.bad.plan"],
+        "b d": ['tenants."b d"'],
+    }
+    assert await office.tenants.show("good") == await office.tenants.show("bad") == {"plan": "gold"}
+
+
+class Overtaken(Tenants):
+    """Judges by a config in whose place another comes before the first write."""
+
+    async def mistakes(self, tables: Mapping[str, Table]) -> dict[str, list[Mistake]]:
+        wrong = await super().mistakes(tables)
+        await publish(self._config, self._shards)
+        return wrong
+
+
+async def test_a_config_that_comes_meanwhile_judges_each(office: Office, tmp_path: Path) -> None:
+    """What it does not allow is told, and the others are made all the same."""
+    await publish(config(tmp_path, extra=PLANS + '[plans.silver]\nlimits = ["1/s"]\n'), office.shards)
+    tenants = Overtaken(office.mine, office.shards)
+    wrong = await tenants.put_each({"a": {"plan": "silver"}, "b": {"plan": "gold"}})
+    assert list(wrong) == ["a"]
+    assert (await tenants.show("a"), await tenants.show("b")) == (None, {"plan": "gold"})
 
 
 async def test_a_bad_id_is_a_mistake(office: Office) -> None:

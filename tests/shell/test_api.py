@@ -11,8 +11,7 @@ import pytest
 
 from smsd.config import load
 from smsd.shell import server
-from smsd.shell.api import MESSAGES_MAX
-from smsd.shell.api_routes import OF_PATH, ROUTES
+from smsd.shell.api_routes import LARGE_MAX, OF_PATH, ROUTES
 from smsd.shell.server import BODY_MAX
 from tests.support.config import write
 from tests.support.site import ACME, ALL, GOOD, KEYS, SECRETS, Site
@@ -20,7 +19,14 @@ from tests.support.site import site as make_site
 from tests.support.valkey import Valkey
 
 JSON = {"Content-Type": "application/json"}
-PATHS = sorted({path.replace("{tenant}", "acme").replace("{id}", "r-1") for path in OF_PATH})
+
+
+def filled(path: str) -> str:
+    """A path of the table with values in it."""
+    return path.format(tenant="acme", id="r-1", entry="1-0")
+
+
+PATHS = sorted(map(filled, OF_PATH))
 
 
 @pytest.mark.parametrize("key", ["", "wrong", ALL + "x", ALL[:-1], "ключ"])
@@ -72,7 +78,7 @@ async def test_paths_and_methods_that_are_not_there(api: Site) -> None:
             got = await api.ask("GET", path, key=key)
             assert (got.status, got.headers["Content-Type"]) == (404, "application/problem+json"), path
     for path, methods in OF_PATH.items():
-        got = await api.ask("PATCH", path.replace("{tenant}", "acme").replace("{id}", "r-1"))
+        got = await api.ask("PATCH", filled(path))
         assert got.status == 405
         assert set(got.headers["Allow"].split(", ")) >= set(methods)
 
@@ -121,13 +127,13 @@ async def test_a_large_body_is_read_for_those_who_have_a_key(api: Site) -> None:
     """A list of messages may have megabytes; a larger one is 413, and a stranger's is not read at all."""
     many = [{**GOOD, "id": f"m-{i}", "meta": "x" * 1500} for i in range(1000)]
     size = len(msgspec.json.encode(many))
-    assert BODY_MAX < size < MESSAGES_MAX
+    assert BODY_MAX < size < LARGE_MAX
     got = await api.send(many)
     assert (got.status, len(got.json)) == (202, 1000)
     assert (await api.send(many, key="wrong")).status == 401
-    too_large = b" " * (MESSAGES_MAX + 1)
+    too_large = b" " * (LARGE_MAX + 1)
     got = await api.ask("POST", "/v1/messages", data=too_large, headers=JSON)
-    assert (got.status, str(MESSAGES_MAX) in got.json["detail"]) == (413, True)
+    assert (got.status, str(LARGE_MAX) in got.json["detail"]) == (413, True)
     got = await api.ask("PUT", "/v1/tenants/acme", data=b" " * (BODY_MAX + 1), headers=JSON)
     assert (got.status, str(BODY_MAX) in got.json["detail"]) == (413, True)
 
@@ -135,7 +141,7 @@ async def test_a_large_body_is_read_for_those_who_have_a_key(api: Site) -> None:
 async def test_admin_paths_are_for_keys_of_all_tenants(api: Site) -> None:
     """A key that is bound to tenants may not steer, nor change limits, but sees its own tenant's settings."""
     for route in ROUTES:
-        path = route.path.replace("{tenant}", "acme").replace("{id}", "r-1")
+        path = filled(route.path)
         got = await api.ask(route.method, path, json={}, key=ACME)
         assert (got.status == 403) is route.admin, route.path
     assert (await api.ask("GET", "/v1/tenants/other", key=ACME)).status == 404

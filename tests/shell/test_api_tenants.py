@@ -68,6 +68,42 @@ async def test_a_tenants_limits_are_told_as_they_stand(api: Site) -> None:
     assert [(one["scope"], one["limit"]) for one in got.json["uses"]] == [("tenant", "5/s")]
 
 
+async def test_many_are_made_one_by_one(api: Site) -> None:
+    """An outcome for each, in order; a mistake is told where it is, and leaves the others alone."""
+    await api.ask("PUT", "/v1/tenants/c", json={"limits": ["1/s"]})
+    got = await api.ask(
+        "PUT",
+        "/v1/tenants",
+        json=[
+            {"tenant": "acme", "limits": ["5/s"]},
+            {"tenant": "b", "limits": ["5/s", "fast"], "colour": "red"},
+            {"tenant": "b d"},
+            7,
+            {"tenant": "acme", "limits": ["9/s"]},
+            {"tenant": "c"},
+        ],
+    )
+    assert got.status == 200
+    assert [(one["tenant"], one["made"]) for one in got.json] == [
+        ("acme", True), ("b", False), ("", False), ("", False), ("acme", False), ("c", True),
+    ]  # fmt: skip
+    pointers = [sorted(fault["pointer"] for fault in one.get("errors", ())) for one in got.json]
+    assert pointers == [[], ["/1/colour", "/1/limits/1"], ["/2/tenant"], ["/3/tenant"], ["/4/tenant"], []]
+    assert (await api.ask("GET", TENANT)).json["settings"] == {"limits": ["5/s"]}
+    assert (await api.ask("GET", "/v1/tenants/c")).json["settings"] == {}
+
+
+async def test_a_thousand_are_made_at_once(api: Site) -> None:
+    """In one request, however long it is; only by a key of all tenants."""
+    many = [{"tenant": f"t-{i}", "limits": [f"{i + 1}/s"], "countries": ["IE"] * 20} for i in range(1000)]
+    got = await api.ask("PUT", "/v1/tenants", json=many)
+    assert (got.status, sum(one["made"] for one in got.json)) == (200, 1000)
+    assert (await api.ask("GET", "/v1/tenants/t-999")).json["in_force"]["limits"] == ["1000/s"]
+    assert (await api.ask("PUT", "/v1/tenants", json=many[:1], key=ACME)).status == 403
+    for wrong in ([], [*many, {"tenant": "one-more"}], {"tenant": "acme"}):
+        assert (await api.ask("PUT", "/v1/tenants", json=wrong)).status == 400
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"7", b"{", b"null", b'{"a":"\xff"}'])
 async def test_settings_are_an_object(api: Site, body: bytes) -> None:
     """400 for anything else."""
