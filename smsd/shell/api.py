@@ -13,7 +13,6 @@ from structlog.typing import FilteringBoundLogger
 
 from smsd.shell import api_pages
 from smsd.shell.api_admit import Admission
-from smsd.shell.api_batch import Away
 from smsd.shell.api_dead import DeadVerbs
 from smsd.shell.api_keys import Keyring
 from smsd.shell.api_messages import Messages, unknown_message
@@ -92,8 +91,6 @@ async def _guarded(work: Coroutine[Any, Any, Response]) -> Response:
         return await work
     except Refused as refusal:
         return refusal.response
-    except Away as error:
-        return problem(503, f"{error}; some of it may have been taken: send it again with the same ids")
     except (RedisError, OSError, ClockDiffers):
         return problem(503, "the store does not answer")
 

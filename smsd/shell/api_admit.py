@@ -8,15 +8,16 @@ import asyncio
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
+from redis.exceptions import RedisError
 
 from smsd.core.admit import judge, unknown_fields
 from smsd.core.reasons import ENDS
 from smsd.message import Cancel, Entry, Rejection, Send
-from smsd.shell.api_batch import Batch
+from smsd.shell.api_batch import NOT_TRIED, UNSURE, Batch
 from smsd.shell.api_keys import Key
 from smsd.shell.api_problems import REASONS, Fault, fault
 from smsd.shell.intake import CONFLICT, count
@@ -52,7 +53,8 @@ def public_state(state: str) -> StateName:
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one element. `state` is the message's, or `cancelling` for a cancel that is kept: its message is
-    just leaving, or not known yet. `errors`: why it was not done; then `state` is `rejected`, or the unchanged one.
+    just leaving, or not known yet. `errors`: why it was not done; then `state` is `rejected`, or the unchanged one, or
+    `unsure` where the store did not say whether it was done.
     """
 
     state: str
@@ -102,7 +104,7 @@ class Admission:
 
     async def take(self, elements: Sequence[bytes], key: Key, made_ids: Sequence[str], base: str) -> list[Outcome]:
         """What became of each. `made_ids`: for those without an id, in order; () makes some up. `base` begins the
-        pointers; with more than one element their index follows. Raises Away: some may have been taken.
+        pointers; with more than one element their index follows.
         """
         judged: list[_Judged] = []
         for i, element in enumerate(elements):
@@ -111,15 +113,15 @@ class Admission:
             judged.append(self._judge(element, key, made_ids[i] if made_ids else "", base.format(i)))
         await self._admit(judged)
         self._count(judged)
-        states = await self._look_up([one for one in judged if one.word in _LOOKED_UP])
+        states = await self._look_up(judged)
         return [_outcome(one, states) for one in judged]
 
     async def cancel(self, tenant: str, id: str) -> Outcome:
-        """Withdraws one message. Raises Away."""
+        """Withdraws one message."""
         one = _Judged(Cancel(tenant, id, ""), "", self._live.shard_of(tenant).number, "")
         await self._admit([one])
         self._count([one])
-        return _outcome(one, await self._look_up([one] if one.word in _LOOKED_UP else []))
+        return _outcome(one, await self._look_up([one]))
 
     # ---- One element -------------------------------------------------------------------------------------------------
 
@@ -155,17 +157,17 @@ class Admission:
     # ---- The store ---------------------------------------------------------------------------------------------------
 
     async def _admit(self, judged: Sequence[_Judged]) -> None:
-        """Each shard's in their order, so that what replaces another comes after it. Raises Away."""
+        """Each shard's in their order, so that what replaces another comes after it."""
         of_shard: defaultdict[int, list[_Judged]] = defaultdict(list)
         for one in judged:
             if not one.shed and not isinstance(one.entry, Rejection):
                 of_shard[one.shard].append(one)
         routes: set[str] = set()
-        for shard, mine in of_shard.items():
-            entries, since_ns = [one.entry for one in mine], time.time_ns()
-            words = await self._batches[shard].put(entries)
+        since_ns = time.time_ns()
+        each = [self._batches[shard].put([one.entry for one in mine]) for shard, mine in of_shard.items()]
+        for (shard, mine), words in zip(of_shard.items(), await asyncio.gather(*each), strict=True):
             if self._traces is not None:
-                self._traces.admitted(shard, "", entries, words, since_ns)
+                self._traces.admitted(shard, "", [one.entry for one in mine], words, since_ns)
             for one, word in zip(mine, words, strict=True):
                 one.word = word
                 if word == "taken" and isinstance(one.entry, Send):
@@ -177,14 +179,25 @@ class Admission:
         for route in routes:
             self._nudge(route)
 
-    async def _look_up(self, asked: Sequence[_Judged]) -> dict[str, str]:
-        """Where messages stand now, by their keys."""
+    async def _look_up(self, judged: Sequence[_Judged]) -> dict[str, str]:
+        """Where those stand now of which only their records know, by their keys; they become UNSURE where the store
+        does not tell.
+        """
+        asked = [one for one in judged if one.word in _LOOKED_UP]
         of_shard: defaultdict[int, list[str]] = defaultdict(list)
         for one in asked:
             of_shard[one.shard].append("/".join(_names(one.entry)))
+        try:
+            return await self._states(of_shard)
+        except (RedisError, OSError):
+            for one in asked:
+                one.word = UNSURE
+            return {}
+
+    async def _states(self, of_shard: Mapping[int, Sequence[str]]) -> dict[str, str]:
         found: dict[str, str] = {}
         for shard, mine in of_shard.items():
-            reading = self._live.shards[shard].client.hmget(keys.key(shard, "msg"), mine)
+            reading = self._live.shards[shard].client.hmget(keys.key(shard, "msg"), list(mine))
             for key, packed in zip(mine, await cast("Awaitable[list[bytes | None]]", reading), strict=True):
                 record = decode(packed) if packed else None
                 if record is not None and record.state != "tomb":
@@ -224,6 +237,11 @@ def _outcome(one: _Judged, states: dict[str, str]) -> Outcome:
     tenant, id_ = _names(one.entry)
     if one.shed:
         return Outcome("rejected", tenant, id_, errors=(Fault(one.base, "shed", REASONS["shed"]),))
+    if one.word == NOT_TRIED:
+        return Outcome("rejected", tenant, id_, errors=(Fault(one.base, NOT_TRIED, REASONS[NOT_TRIED]),))
+    if one.word == UNSURE:
+        told = f"the store did not say whether it took this: send it again with the id {id_}, which is taken once"
+        return Outcome(UNSURE, tenant, id_, errors=(Fault(one.base, UNSURE, told),))
     match one.entry:
         case Rejection(reason=reason, detail=detail):
             return Outcome("rejected", tenant, id_, errors=(fault(reason, detail, one.base),))

@@ -1,11 +1,13 @@
 """Entries that came by HTTP on their way into a shard: those of many requests share a script call.
 
-Never says that an entry is taken before the store has it, and never lets anybody wait longer for that than ANSWER_S.
+Never says that an entry is taken before the store has it, and never lets anybody wait longer for that than ANSWER_S:
+what the store has not told of by then is told as such, each entry by itself.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from redis.exceptions import RedisError
 
@@ -13,14 +15,11 @@ from smsd.message import Entry
 from smsd.shell.metrics import Metrics
 from smsd.store.shard import ClockDiffers, Shard
 
+UNSURE, NOT_TRIED = "unsure", "not_tried"  # words of entries: given to the store, which did not answer; not given
 ANSWER_S = 5.0  # for the store to take all of a request; then the platform is asked to come again
 BATCH = 100  # entries in one call, so that a long list does not hold the store up
 LINGER_S = 0.002  # between two calls while many come, for more of them to share one
 WAITING_MAX = 20_000  # entries that wait for the store; more are asked to come again
-
-
-class Away(Exception):
-    """The store did not take all of it, or not in time."""
 
 
 class _Order:
@@ -28,10 +27,20 @@ class _Order:
 
     __slots__ = ("done", "entries", "handed", "words")
 
-    def __init__(self, entries: Sequence[Entry], done: asyncio.Future[list[str]]) -> None:
+    def __init__(self, entries: Sequence[Entry], done: asyncio.Future[None]) -> None:
         self.entries, self.done = entries, done
         self.handed = 0
         self.words: list[str] = []
+
+    def end(self) -> None:
+        """Nothing more will be known."""
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def told(self) -> list[str]:
+        """A word for each, as far as they are known by now."""
+        unsure, not_tried = self.handed - len(self.words), len(self.entries) - self.handed
+        return [*self.words, *[UNSURE] * unsure, *[NOT_TRIED] * not_tried]
 
 
 class Batch:
@@ -44,19 +53,18 @@ class Batch:
         self._writing: asyncio.Task[None] | None = None
 
     async def put(self, entries: Sequence[Entry]) -> list[str]:
-        """A word for each, as Shard.admit has them, in order. Raises Away; then some may have been taken."""
-        if self._held + len(entries) > WAITING_MAX:
-            raise Away("too many messages wait for the store")
+        """A word for each, as Shard.admit has them, in order; UNSURE and NOT_TRIED while the store is away or slow."""
         order = _Order(entries, asyncio.get_running_loop().create_future())
+        if self._held + len(entries) > WAITING_MAX:
+            return order.told()
         self._waiting.append(order)
         self._held += len(entries)
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_S):
-                return await order.done
-        except TimeoutError:
-            raise Away("the store is slow") from None
+                await order.done
+        return order.told()
 
     async def _write(self) -> None:
         try:
@@ -73,15 +81,15 @@ class Batch:
         room = BATCH
         while self._waiting and room:
             order = self._waiting[0]
-            part = () if order.done.done() else order.entries[order.handed : order.handed + room]
-            if part:
-                pieces.append((order, part))
-                order.handed += len(part)
-                room -= len(part)
-                self._held -= len(part)
-            else:
+            if order.done.done():
                 self._held -= len(order.entries) - order.handed
-                order.handed = len(order.entries)
+                self._waiting.popleft()
+                continue
+            part = order.entries[order.handed : order.handed + room]
+            pieces.append((order, part))
+            order.handed += len(part)
+            room -= len(part)
+            self._held -= len(part)
             if order.handed == len(order.entries):
                 self._waiting.popleft()
         return pieces
@@ -90,13 +98,12 @@ class Batch:
         entries = [entry for _, part in pieces for entry in part]
         try:
             words = iter(await self._shard.admit(entries, "", from_inbox=False))
-        except (RedisError, OSError, ClockDiffers) as error:
+        except (RedisError, OSError, ClockDiffers):
             self._metrics.store_error("api")
             for order, _ in pieces:
-                if not order.done.done():
-                    order.done.set_exception(Away(f"{type(error).__name__}: {error}"))
+                order.end()
             return
         for order, part in pieces:
             order.words += [next(words) for _ in part]
-            if len(order.words) == len(order.entries) and not order.done.done():
-                order.done.set_result(order.words)
+            if len(order.words) == len(order.entries):
+                order.end()

@@ -14,6 +14,7 @@ from msgspec import Meta
 from smsd.control.story import Story, story
 from smsd.number import BadNumber, normalise
 from smsd.shell.api_admit import Admission, Outcome, StateName, made_ids, public_state
+from smsd.shell.api_batch import NOT_TRIED, UNSURE
 from smsd.shell.api_keys import Key
 from smsd.shell.api_problems import Fault, answer, problem, refused, unreadable
 from smsd.shell.live import Live
@@ -23,7 +24,7 @@ from smsd.store.find import find
 from smsd.store.record import decode
 
 ARRAY_MAX = 1000
-_CONFLICTS = {"id_conflict": 409, "cancel_too_late": 409, "shed": 429, "internal": 500}
+_CONFLICTS = {"id_conflict": 409, "cancel_too_late": 409, "shed": 429, "internal": 500, NOT_TRIED: 503, UNSURE: 503}
 _is_key = re.compile(r"[A-Za-z0-9_.:-]{1,120}").fullmatch
 _read_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -71,7 +72,7 @@ class Messages:
         self._live, self._admission = live, admission
 
     async def send(self, key: Key, request: Request) -> Response:
-        """POST /v1/messages. Raises Refused and Away."""
+        """POST /v1/messages. Raises Refused."""
         given = _idempotency_key(request)
         try:
             request.body.decode()
@@ -86,9 +87,11 @@ class Messages:
             raise refused(400, what, Fault("", "bad_request", what))
         ids = made_ids(given, len(elements)) if given else ()
         outcomes = await self._admission.take([bytes(one) for one in elements], key, ids, "/{}")
-        if all(one.errors and one.errors[0].reason == "shed" for one in outcomes):
-            return problem(429, "memory is short: send them again later", *(one.errors[0] for one in outcomes))
-        return answer(202, outcomes)
+        faults = [one.errors[0] for one in outcomes if one.errors]
+        statuses = {_CONFLICTS.get(fault.reason) for fault in faults}
+        if len(faults) < len(outcomes) or not statuses <= {429, 503}:
+            return answer(202, outcomes)
+        return problem(max(filter(None, statuses)), "none of them was surely taken: send them again later", *faults)
 
     async def _send_one(self, key: Key, body: bytes, ids: Sequence[str]) -> Response:
         try:
@@ -99,7 +102,7 @@ class Messages:
         if not outcome.errors:
             return answer(202, outcome)
         (error,) = outcome.errors
-        return problem(_CONFLICTS.get(error.reason, 422), f"not done: {error.reason}", error)
+        return _not_done(_CONFLICTS.get(error.reason, 422), error)
 
     async def show(self, tenant: str, id: str) -> Response:
         """GET /v1/tenants/{tenant}/messages/{id}."""
@@ -130,11 +133,17 @@ class Messages:
         )  # fmt: skip
 
     async def cancel(self, tenant: str, id: str) -> Response:
-        """POST /v1/tenants/{tenant}/messages/{id}/cancel. Raises Away."""
+        """POST /v1/tenants/{tenant}/messages/{id}/cancel."""
         outcome: Outcome = await self._admission.cancel(tenant, id)
+        if outcome.errors and outcome.errors[0].reason in (NOT_TRIED, UNSURE):
+            return _not_done(503, outcome.errors[0])
         if outcome.errors:
             return problem(409, f"it has left, and is {outcome.state}", *outcome.errors)
         return answer(200 if outcome.state == "cancelled" else 202, Cancelled(tenant, id, outcome.state))
+
+
+def _not_done(status: int, error: Fault) -> Response:
+    return problem(status, f"not done: {error.reason}" if status != 503 else "the store is away or slow", error)
 
 
 def unknown_message() -> Response:

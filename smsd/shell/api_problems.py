@@ -21,7 +21,9 @@ REASONS: dict[str, str] = {
     "bad_request": "The body or the query is not what this path takes. The detail says what it takes.",
     "bad_setting": "A setting of a tenant cannot hold, as in a config. Mend it; nothing was changed.",
     "bad_target": "What is to be paused or cancelled is not named as it can be. Name it as the reference says.",
+    "not_tried": "The store was away before this element came to it, and has nothing of it. Send it again.",
     "shed": "The store's memory is short, and this class is shed. Send it again after Retry-After.",
+    "unsure": "The store did not say whether it took this element. Send it again with the same id: it is taken once.",
 }
 """Why the API refuses, beside the reasons of entries and of messages (docs/REASONS.md); docs/API.md shows them."""
 

@@ -72,7 +72,8 @@ ROUTES: tuple[Route, ...] = (
         told="Each element of an array succeeds or fails by itself: the answer has one outcome for each, in order. "
         "What is answered with 202 is durable, as [store] durability has it, and can be read at once. An id that "
         "was used before is taken once: the repeat changes nothing. Give every message an `id`, or the request an "
-        "`Idempotency-Key`: without, a repeat after a lost answer is another message.",
+        "`Idempotency-Key`: without, a repeat after a lost answer is another message. Where the store goes away "
+        "half-way, the elements that it did not tell of are `unsure` or `not_tried`: send these again, by their ids.",
         answers={202: Outcome | list[Outcome]},
         problems=(408, 409, 413, 415, 422, 429, 500),
         body=list[Outcome],

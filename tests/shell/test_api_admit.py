@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,7 +11,8 @@ import pytest
 
 from smsd.shell.intake import Intake
 from smsd.store import inbox, keys
-from tests.support.site import GOOD, Site
+from tests.support.site import GOOD, Site, site
+from tests.support.valkey import Valkey
 from tests.support.world import ask
 
 ENTRIES: list[tuple[str, dict[str, Any] | bytes]] = [
@@ -157,3 +159,31 @@ async def test_what_smsd_fails_on_is_told_and_kept(api: Site) -> None:
     got = await api.send(id="r-1")
     assert (got.status, got.json["errors"][0]["reason"]) == (500, "internal")
     assert await ask(api.client, "XLEN", keys.key(0, "dead")) == 1
+
+
+async def test_a_list_that_the_store_takes_a_part_of(tmp_path: Path, start_valkey: Callable[..., Valkey]) -> None:
+    """Each element says where it stands; those that are not sure, sent again by the ids that were told, come to one."""
+    async with site(start_valkey().url, tmp_path) as api:
+        await api.send()  # the script is known now
+        memory: Any = await api.client.info("memory")  # pyright: ignore[reportUnknownMemberType]
+        await api.client.config_set("maxmemory", memory["used_memory"] + 1_000_000)
+        many: list[Any] = [{**GOOD, "body": "x" * 1000} for _ in range(1000)]
+        got = await api.send([*many[:999], {**GOOD, "to": "12"}])
+        assert (got.status, len(got.json)) == (202, 1000)
+        told = Counter((one["state"], one["errors"][0]["reason"] if "errors" in one else "") for one in got.json)
+        assert set(told) == {
+            ("queued", ""),
+            ("unsure", "unsure"),
+            ("rejected", "not_tried"),
+            ("rejected", "bad_number"),
+        }
+        unsure = next(i for i, one in enumerate(got.json) if one["state"] == "unsure")
+        assert got.json[unsure]["errors"][0]["pointer"] == f"/{unsure}"
+        await api.client.config_set("maxmemory", "1")
+        away = await api.send(many[:150])
+        assert (away.status, away.headers["Retry-After"]) == (503, "5")
+        assert [one["reason"] for one in away.json["errors"]] == ["unsure"] * 100 + ["not_tried"] * 50
+        await api.client.config_set("maxmemory", "0")
+        again = await api.send([{**many[i], "id": one["id"]} for i, one in enumerate(got.json[:999])])
+        assert Counter(one.get("repeated", False) for one in again.json)[True] == told["queued", ""]
+        assert await ask(api.client, "HLEN", keys.key(0, "msg")) == 1000

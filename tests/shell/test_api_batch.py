@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from smsd.message import Entry
 from smsd.shell import api_batch as module
-from smsd.shell.api_batch import BATCH, Away, Batch
+from smsd.shell.api_batch import BATCH, NOT_TRIED, UNSURE, Batch
 from smsd.shell.metrics import Metrics
 from tests.support.valkey import Valkey
 from tests.support.world import World, ask
@@ -58,10 +58,26 @@ async def test_a_store_that_cannot_take_it_is_away(start_valkey: Callable[..., V
     batch = Batch(world.shard, Metrics())
     await client.config_set("maxmemory", "1")
     for _ in range(2):
-        with pytest.raises(Away, match="OutOfMemory"):
-            await batch.put([world.message("acme", "m")])
+        assert await batch.put([world.message("acme", "m")]) == [UNSURE]
     await client.config_set("maxmemory", "0")
     assert await batch.put([world.message("acme", "m")]) == ["taken"]
+    await client.aclose()
+
+
+async def test_a_list_of_which_the_store_takes_a_part(start_valkey: Callable[..., Valkey]) -> None:
+    """What was taken, what the store was given, and what it was not is told apart; the same list again is harmless."""
+    client = Redis.from_url(start_valkey().url)
+    world = World(client)
+    batch = Batch(world.shard, Metrics())
+    many: list[Entry] = [world.message("acme", f"m-{i}", body="x" * 1000) for i in range(10 * BATCH)]
+    memory: Any = await client.info("memory")  # pyright: ignore[reportUnknownMemberType]
+    await client.config_set("maxmemory", memory["used_memory"] + 1_000_000)
+    words = await batch.put(many)
+    taken = words.count("taken")
+    assert (0 < taken < 9 * BATCH, taken % BATCH) == (True, 0)
+    assert words == ["taken"] * taken + [UNSURE] * BATCH + [NOT_TRIED] * (9 * BATCH - taken)
+    await client.config_set("maxmemory", "0")
+    assert await batch.put(many) == ["repeated"] * taken + ["taken"] * (10 * BATCH - taken)
     await client.aclose()
 
 
@@ -71,9 +87,8 @@ async def test_who_waits_too_long_is_let_go(
     """A slow store is told of in time; what was not handed over by then never is."""
     monkeypatch.setattr(module, "ANSWER_S", 0.05)
     await ask(redis, "CLIENT", "PAUSE", 400, "WRITE")
-    first, second = batch.put([world.message("acme", "a")]), batch.put([world.message("acme", "b")])
-    for ended in await asyncio.gather(first, second, return_exceptions=True):
-        assert isinstance(ended, Away)
+    first, second = batch.put([world.message("acme", "a")]), batch.put([world.message("acme", "b")] * (BATCH + 1))
+    assert await asyncio.gather(first, second) == [[UNSURE], [UNSURE] * (BATCH - 1) + [NOT_TRIED] * 2]
     await ask(redis, "CLIENT", "UNPAUSE")
     monkeypatch.setattr(module, "ANSWER_S", 10.0)
     assert await batch.put([world.message("acme", "c")]) == ["taken"]
@@ -83,6 +98,5 @@ async def test_too_many_are_turned_away(world: World, batch: Batch, monkeypatch:
     """A backlog that the store does not keep up with has an end."""
     monkeypatch.setattr(module, "WAITING_MAX", 2)
     three = [world.message("acme", f"m-{i}") for i in range(3)]
-    with pytest.raises(Away, match="too many"):
-        await batch.put(three)
+    assert await batch.put(three) == [NOT_TRIED] * 3
     assert await batch.put(three[:2]) == ["taken", "taken"]
