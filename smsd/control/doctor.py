@@ -30,6 +30,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "processes": ("somebody works, and says so", work.processes),
     "config": ("every process works by the file of its host", work.config),
     "providers": ("every provider can be sent by", work.providers),
+    "receipts": ("providers tell what became of messages", work.receipts),
     "leases": ("what is in flight is counted right", work.leases),
     "dead": ("no entry was put aside", work.dead),
     "sandbox": ("texts go to real numbers", work.sandbox),

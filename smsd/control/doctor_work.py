@@ -7,11 +7,19 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+from smsd.config import Config
 from smsd.control.doctor_facts import Facts, Finding
+from smsd.message import State
+from smsd.secret import SecretError
 from smsd.store import keys
+from smsd.store.record import decode
 
 LATE_US = 30_000_000  # a lease is swept within a second after its end
 DEAD_READ = 1000
+EVENTS_READ = 1000  # of each shard, for receipts
+RECEIPT_MS = 600_000  # when most receipts have come
+RECEIPTS_OF_MS = 86_400_000  # before that: what is older tells little of today
+RECEIPTS_LEAST = 20  # messages of a provider; of fewer nothing is said
 SHOWN = 10
 
 _FILES = {
@@ -71,6 +79,48 @@ async def providers(facts: Facts) -> list[Finding]:
         mend = "look for provider_dead and provider_stopped in the log; it is tried again by itself"
         found.append(Finding(what=what, mend=mend))
     return found
+
+
+async def receipts(facts: Facts) -> list[Finding]:
+    """Providers that tell of what they took, and of whose messages most have no receipt some minutes later.
+
+    Looks at the newest messages that are old enough, so that what was mended is soon well again.
+    """
+    end_ms = facts.now_ms - RECEIPT_MS
+    came, missing = Counter[str](), Counter[str]()
+    for shard in facts.shards:
+        client: Any = shard.client
+        begin = end_ms - RECEIPTS_OF_MS
+        entries: Any = await client.xrevrange(keys.key(shard.number, "events"), end_ms, begin, count=EVENTS_READ)
+        took = {
+            b"%b/%b" % (event[b"tenant"], event[b"id"]): event[b"provider"].decode()
+            for _, event in entries
+            if event.get(b"state") == b"submitted" and b"provider" in event
+        }
+        packed: Any = await client.hmget(keys.key(shard.number, "msg"), list(took)) if took else []
+        for name, one in zip(took.values(), packed, strict=True):
+            state = decode(one).state if one else ""
+            came[name] += state in (State.DELIVERED, State.UNDELIVERED)
+            missing[name] += state in (State.SUBMITTED, State.UNCONFIRMED)
+    return [
+        Finding(
+            what=f"of the last {n + came[name]} messages that {name} took over {RECEIPT_MS // 60_000} minutes ago, "
+            f"{n} have no receipt",
+            mend=f"see that {facts.config.webhooks.public_url or 'public_url'}/webhooks/{name} is reached and is the "
+            f"address that {name} calls, set there where it does not travel with a message; callbacks that are refused "
+            "(smsd_receipts_total, outcome forged) want the secret mended, or public_url as the provider sees it",
+        )
+        for name, n in sorted(missing.items())
+        if n + came[name] >= RECEIPTS_LEAST and n > came[name] and _tells(facts.config, name)
+    ]
+
+
+def _tells(config: Config, provider: str) -> bool:
+    """Whether it sends receipts."""
+    try:
+        return config.provider(provider).capabilities.receipts
+    except (SecretError, KeyError, ValueError):
+        return False
 
 
 async def leases(facts: Facts) -> list[Finding]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from redis.asyncio import Redis
 
 from smsd.control import doctor_work as work
@@ -77,6 +78,36 @@ async def test_providers_that_cannot_be_sent_by(look: Look, redis: Redis) -> Non
         "the provider main is paused until resumed: the account has no funds",
         "mend that, then smsd resume provider main",
     )
+
+
+async def test_receipts_that_do_not_come(look: Look, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told of a provider that owes most of them some minutes later; not earlier, of few messages, or for one that tells
+    nothing.
+    """
+    world = World(redis)
+    await world.put()
+    for i in range(25):
+        await world.send("acme", f"m-{i}")
+    taken = await world.take(25)
+    for leased in taken:
+        await world.accept(leased, f"P{leased.attempt}-{leased.message.id}")
+    now = await look()
+    later = msgspec.structs.replace(now, server_us=now.server_us + work.RECEIPT_MS * 1000 + SECOND)
+    assert await work.receipts(now) == []
+    for leased in taken[:12]:
+        await world.receipt(leased, "delivered")
+    found = one(await work.receipts(later))
+    assert found.what == "of the last 25 messages that main took over 10 minutes ago, 13 have no receipt"
+    assert "/webhooks/main is reached" in found.mend
+    with monkeypatch.context() as few:
+        few.setattr(work, "RECEIPTS_LEAST", 26)
+        assert await work.receipts(later) == []
+    stranger = msgspec.structs.replace(later, config=msgspec.structs.replace(later.config, providers={}))
+    assert await work.receipts(stranger) == []
+    await world.receipt(taken[12], "undelivered")
+    assert await work.receipts(later) == []
+    await redis.delete(keys.key(0, "events"))
+    assert await work.receipts(later) == []
 
 
 async def test_leases_that_nobody_ends(look: Look, redis: Any) -> None:
