@@ -91,14 +91,13 @@ async def overview(config: Config, shards: Sequence[Shard]) -> Overview:
 
 def _provider(name: str, force: Config, now: Standing, rates: "Rates", dead: set[str]) -> ProviderNow:
     pause: Pause | None = next((one for one in now.paused if one.what == f"p:{name}"), None)
-    answers = rates.answers_ms.get(name)
     return ProviderNow(
         name=name,
         health="paused" if pause else "dead" if name in dead else "ok",
         why=pause.reason if pause else "",
         in_flight=now.in_flight.get(name, 0),
         max_in_flight=force.providers[name].max_in_flight,
-        answer_ms=round(median(answers), 1) if answers else None,
+        answer_ms=rates.answer_ms(name),
         submitted_per_s=rates.of(name, "submitted"),
         delivered_per_s=rates.of(name, "delivered"),
         undelivered_per_s=rates.of(name, "undelivered"),
@@ -110,11 +109,16 @@ class Rates:
 
     def __init__(self) -> None:
         self.states: dict[str, float] = {}
-        self.answers_ms: dict[str, list[float]] = {}
+        self._answers_ms: dict[str, list[float]] = {}
         self._theirs: dict[tuple[str, str], float] = {}
 
     def of(self, provider: str, state: str) -> float:
         return round(self._theirs.get((provider, state), 0.0), 1)
+
+    def answer_ms(self, provider: str) -> float | None:
+        """From leaving to the answer, the median of a few messages; None: none left lately."""
+        answers = self._answers_ms.get(provider)
+        return round(median(answers), 1) if answers else None
 
     async def read(self, shard: Shard) -> None:
         """Adds one shard's."""
@@ -141,7 +145,7 @@ class Rates:
             packed: list[bytes | None] = await client.hmget(keys.key(shard.number, "msg"), submitted)
             for one in (decode(text) for text in packed if text):
                 if one.submitted >= one.leased > 0:
-                    self.answers_ms.setdefault(one.provider, []).append((one.submitted - one.leased) / 1000)
+                    self._answers_ms.setdefault(one.provider, []).append((one.submitted - one.leased) / 1000)
 
 
 async def _tenants(shard: Shard) -> dict[str, int]:

@@ -5,11 +5,13 @@ Reads a bounded part of the store and reckons by the limits of the config in for
 
 from collections.abc import Sequence, Set
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from smsd.config import Config
-from smsd.core.forecast import Gate, Share, forecast, routed_us, turns
+from smsd.control.overview import Rates
+from smsd.core.forecast import Door, Gate, Share, forecast, routed_us, turns
 from smsd.core.limit import Limit, show
 from smsd.store import keys
 from smsd.store.holds import Pause, Withdrawal, pauses, withdrawals
@@ -89,8 +91,7 @@ async def _gates(
     tenant, class_, _, sender, _, _ = record.lane.split("|")
     slack_us = config.dispatch.slack_ms * 1000
     mine = limits_of(config, tenant, class_, sender)
-    theirs = {f"p:{name}": config.providers[name].limits for name in providers if name in config.providers}
-    known = await used(shard, {**mine, **theirs}, slack_us, goes_on_us)
+    known = await used(shard, mine, slack_us, goes_on_us)
     weight = {name: one.weight for name, one in config.classes.items()}
     shared = await line_at(shard, f"s:{sender}") if f"s:{sender}" in mine else {}
     others = [(flow.split("|"), n) for flow, n in shared.items()]
@@ -123,15 +124,41 @@ async def _gates(
         waits = f", and {n} {'go' if n > 1 else 'goes'} before it" if n else ""
         said = f"{named(seen.scope)} allows {show(seen.limit)}{waits}: about {at(seen.at_us // 1000)}, an estimate"
         holds.append(Hold("limit", seen.scope, seen.at_us // 1000, True, said))
-    if theirs and all(theirs.values()):
-        n = await _turns(config, shard, record, place)
-        at_us = routed_us([known[scope] for scope in theirs], n, record.cost, goes_on_us)
-        if at_us - start_us > MOMENT_US and at_us > seen.at_us:
-            rates = ", ".join(" and ".join(map(show, limits)) for limits in theirs.values())
-            waits = f", and by fair shares about {n} {'go' if n > 1 else 'goes'} before it" if n else ""
-            said = f"route {record.route}'s providers allow {rates}{waits}: about {at(at_us // 1000)}, an estimate"
-            holds.append(Hold("queue", record.route, at_us // 1000, True, said))
+    n = await _turns(config, shard, record, place)
+    doors = await _doors(config, shard, class_, providers, goes_on_us)
+    at_us = routed_us(list(doors.values()), n, record.cost, goes_on_us)
+    if at_us - start_us > MOMENT_US and at_us > seen.at_us:
+        rates = ", ".join(_allows(config, name, door, n, record.cost, goes_on_us) for name, door in doors.items())
+        waits = f", and by fair shares about {n} {'go' if n > 1 else 'goes'} before it" if n else ""
+        said = f"route {record.route}'s providers allow {rates}{waits}: about {at(at_us // 1000)}, an estimate"
+        holds.append(Hold("queue", record.route, at_us // 1000, True, said))
     return holds
+
+
+async def _doors(config: Config, shard: Shard, class_: str, providers: Sequence[str], now_us: int) -> dict[str, Door]:
+    """Its providers, each by its limits and by how fast it answers, as far as messages of the last seconds tell."""
+    there = {name: config.providers[name] for name in providers if name in config.providers}
+    limits = {f"p:{name}": one.limits for name, one in there.items()}
+    known = await used(shard, limits, config.dispatch.slack_ms * 1000, now_us)
+    rates = Rates()
+    await rates.read(shard)
+    client: Any = shard.client
+    flying: list[bytes | None] = await client.hmget(keys.key(shard.number, "inflight"), list(limits)) if limits else []
+    share = config.classes[class_].max_in_flight_share if class_ in config.classes else 1.0
+    doors: dict[str, Door] = {}
+    for (name, one), n in zip(there.items(), flying, strict=True):
+        most, answer_ms = max(1, int(one.max_in_flight * share)), rates.answer_ms(name)
+        each_us = int(answer_ms * 1000 / most) if answer_ms else 0
+        doors[name] = Door(known[f"p:{name}"], max(0, most - int(n or 0)), each_us)
+    return doors
+
+
+def _allows(config: Config, name: str, door: Door, ahead: int, segments: int, now_us: int) -> str:
+    """What bounds a provider, in words."""
+    one = config.providers[name]
+    if door.answered_us(ahead, now_us) > door.limited_us(ahead, segments, now_us):
+        return f"{one.max_in_flight} in flight, answered about {1_000_000 / door.each_us:.3g} a second"
+    return " and ".join(map(show, one.limits))
 
 
 async def _turns(config: Config, shard: Shard, record: Record, place: Place) -> int:

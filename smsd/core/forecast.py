@@ -88,19 +88,39 @@ def turns(place: int, mine: Share, others: Iterable[Share]) -> int:
     return own + sum(min(one.queued, (own + 1) * one.weight // mine.weight) for one in others if one.flows)
 
 
-def routed_us(doors: Sequence[Sequence[State]], ahead: int, segments: int, now_us: int) -> int:
+class Door(msgspec.Struct, frozen=True):
+    """One provider; without limits, and where nobody knows how long it takes to answer, it takes everything at once."""
+
+    states: Sequence[State] = ()  # of its limits
+    room: int = 0  # messages that may leave by it now, before it has answered any
+    each_us: int = 0  # between two that leave later: its time to the answer, over max_in_flight; 0: not known
+
+    def limited_us(self, ahead: int, segments: int, now_us: int) -> int:
+        """When its limits admit a message that so many go before."""
+        return max((passes_us(state, ahead, segments, now_us) for state in self.states), default=now_us)
+
+    def answered_us(self, ahead: int, now_us: int) -> int:
+        """When so many before it are answered that it has room."""
+        return now_us + max(0, ahead + 1 - self.room) * self.each_us
+
+    def passes_us(self, ahead: int, segments: int, now_us: int) -> int:
+        """The later of both."""
+        return max(self.limited_us(ahead, segments, now_us), self.answered_us(ahead, now_us))
+
+
+def routed_us(doors: Sequence[Door], ahead: int, segments: int, now_us: int) -> int:
     """When one of several providers has room for a message that so many go before, which spread over all as each has
-    room. A door is the limits of one provider; one without limits takes everything at once.
+    room.
     """
 
     def taken(at_ms: int) -> int:
         return sum(bisect_right(range(ahead + 1), at_ms * 1000, key=door_of(door)) for door in doors)
 
-    def door_of(door: Sequence[State]) -> Callable[[int], int]:
-        return lambda before: max((passes_us(state, before, segments, now_us) for state in door), default=now_us)
+    def door_of(door: Door) -> Callable[[int], int]:
+        return lambda before: door.passes_us(before, segments, now_us)
 
     # No instant is later than that of the one door which takes them all.
-    last_us = min((door_of(door)(ahead) for door in doors), default=now_us)
+    last_us = min((door.passes_us(ahead, segments, now_us) for door in doors), default=now_us)
     if last_us <= now_us:
         return now_us
     moments = range(now_us // 1000, -(-last_us // 1000) + 1)

@@ -79,6 +79,31 @@ async def test_a_busy_route_is_shared(redis: Redis, tmp_path: Path) -> None:
     assert told_us == pytest.approx(await played(world, "acme/m59"), rel=0.1)
 
 
+async def test_a_slow_provider_with_little_room_is_waited_for(redis: Redis, tmp_path: Path) -> None:
+    """Without any limit, what it answers a second is what leaves; the estimate is within a tenth of it."""
+    world, path = World(redis), write(tmp_path)
+    path.write_text(path.read_text().replace("timeout_s = 2", "timeout_s = 2\nmax_in_flight = 2"))
+    narrow = load(path, {})
+    await publish(narrow, [world.shard])
+    for i in range(60):
+        await world.send("acme", f"m{i}", deadline=world.now + HOUR)
+    assert await asked(narrow, world, "acme/m59") == []  # nobody knows how fast it answers
+    began, hold = world.now, None
+    while True:
+        taken = await world.take()
+        if any(leased.message.id == "m59" for leased in taken):
+            break
+        world.pass_time(SECOND // 2)
+        for leased in taken:
+            await world.accept(leased)
+        if world.now == began + 2 * SECOND:
+            (hold,) = await asked(narrow, world, "acme/m59")
+    assert hold is not None
+    assert hold.until_ms is not None
+    assert (hold.kind, "allow 2 in flight, answered about 4 a second" in hold.sentence) == ("queue", True)
+    assert hold.until_ms * 1000 - began == pytest.approx(world.now - began, rel=0.1)
+
+
 async def test_a_shared_sender_counts_other_tenants_turns(redis: Redis, tmp_path: Path) -> None:
     """At a sender's limit tenants take turns, and the estimate is within a tenth of when the scripts take it."""
     world, mine = World(redis), config(tmp_path, extra='[senders.Salon]\nlimits = ["2/s"]\n')

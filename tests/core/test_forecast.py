@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsd.core.forecast import Gate, Share, forecast, passes_us, routed_us, turns
+from smsd.core.forecast import Door, Gate, Share, forecast, passes_us, routed_us, turns
 from smsd.core.limit import Counted, Paced, idle, parse
 
 SECOND = 1_000_000
@@ -80,7 +80,7 @@ def test_a_flow_has_its_turns_and_a_class_its_share() -> None:
 def test_providers_share_what_goes_before(doors: list[list[str]], ahead: int) -> None:
     """Each message leaves by the provider that has room first, and the estimate is when the last one does."""
     states: list[list[Paced | Counted]] = [[idle(parse(text), SLACK) for text in set(door)] for door in doors]
-    told_us = routed_us(states, ahead, 1, NOW)
+    told_us = routed_us([Door(door) for door in states], ahead, 1, NOW)
     left_us = NOW
     for _ in range(ahead + 1):
         opens = [max(opening(state, left_us) for state in door) for door in states]
@@ -102,6 +102,15 @@ def opening(state: Paced | Counted, now_us: int) -> int:
 
 def test_one_without_limits_takes_all_at_once() -> None:
     """A provider that has none, beside a slow one, holds nobody up; and so does a counted one with room."""
-    assert routed_us([[], [idle(parse("1/s"), SLACK)]], 1000, 1, NOW) == NOW
-    assert routed_us([[idle(parse("50000/d"), SLACK)]], 1000, 1, NOW) == NOW
+    assert routed_us([Door(), Door([idle(parse("1/s"), SLACK)])], 1000, 1, NOW) == NOW
+    assert routed_us([Door([idle(parse("50000/d"), SLACK)])], 1000, 1, NOW) == NOW
     assert routed_us([], 5, 1, NOW) == NOW
+
+
+def test_a_provider_that_answers_slowly_has_room_when_it_has_answered() -> None:
+    """The slower of its limits and of its answers counts, and a second provider takes what it can."""
+    slow = Door(room=2, each_us=SECOND // 4)
+    assert [routed_us([slow], ahead, 1, NOW) - NOW for ahead in (0, 1, 2, 41)] == [0, 0, SECOND // 4, 10 * SECOND]
+    limited = Door([idle(parse("1/s"), SLACK)], room=2, each_us=SECOND // 4)
+    assert routed_us([limited], 41, 1, NOW) == routed_us([Door(limited.states)], 41, 1, NOW)
+    assert routed_us([slow, slow], 43, 1, NOW) - NOW == pytest.approx(5 * SECOND, abs=SECOND // 4)
