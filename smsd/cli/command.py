@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from smsd.core.names import TENANT_TOLD, is_tenant
+
 Read = Callable[[str], object]
 
 
@@ -38,10 +40,12 @@ class Command(NamedTuple):
     own_parser: str = ""  # module:function that returns its argparse parser, where the function gets all that was typed
 
 
-def word(shown: str, said: str, *, name: str = "", times: str = "", choices: tuple[str, ...] = ()) -> Takes:
+def word(
+    shown: str, said: str, *, name: str = "", read: Read | None = None, times: str = "", choices: tuple[str, ...] = ()
+) -> Takes:
     """A word by its place. Where it may be absent, it is then None."""
     default: object = [] if times == "*" else None if times == "?" else ""
-    return Takes(name or shown.lower(), said, shown=shown, times=times, choices=choices, default=default)
+    return Takes(name or shown.lower(), said, shown=shown, read=read, times=times, choices=choices, default=default)
 
 
 def option(
@@ -84,6 +88,13 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f'"{text}" is no number, as 2.5') from None
+
+
+def tenant(text: str) -> str:
+    """The name of a tenant. Raises ValueError with what would be right."""
+    if not is_tenant(text):
+        raise ValueError(f'"{text}" can be no tenant: a tenant id is {TENANT_TOLD}')
+    return text
 
 
 CONFIG = Takes("config", "the config file", "--config", "FILE", read=Path, file=True)

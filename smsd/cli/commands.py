@@ -6,10 +6,10 @@ takes what its row says.
 
 from pathlib import Path
 
-from smsd.cli.command import CONFIG, JSON, Command, number, option, switch, whole, word
+from smsd.cli.command import CONFIG, JSON, Command, number, option, switch, tenant, whole, word
 from smsd.cli.commands_steer import DEAD, STEER, TENANTS
 
-TENANT = word("TENANT", "whose message it is")
+TENANT = word("TENANT", "whose message it is", read=tenant)
 
 RUN = (
     Command(

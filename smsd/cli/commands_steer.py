@@ -3,7 +3,7 @@
 Holds no code that does anything.
 """
 
-from smsd.cli.command import CONFIG, JSON, YES, Command, Takes, option, switch, whole, word
+from smsd.cli.command import CONFIG, JSON, YES, Command, Takes, option, switch, tenant, whole, word
 
 NAMES = word("NAME", "what it is called; a campaign is called TENANT NAME", name="names", times="*")
 REASON = option("--reason", "TEXT", "why, kept with it")
@@ -133,7 +133,7 @@ DEAD = (
     ),
 )
 
-OF_TENANT = word("TENANT", "whose settings")
+OF_TENANT = word("TENANT", "whose settings", read=tenant)
 AGAIN = "; give it again for more"
 SETTINGS = ("limits", "class_limits", "plan", "sender", "region", "route", "countries", "zone")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from smsd.cli.commands_steer import CANCELLED, PAUSED
 from smsd.cli.say import Code, Trouble, agreed, answer, moment, run
+from smsd.core.names import ID_TOLD, TENANT_TOLD, is_id, is_tenant
 
 if TYPE_CHECKING:
     from smsd.cli.reach import Reached
@@ -206,7 +207,12 @@ def _names(verb: str, kinds: dict[str, tuple[str, ...]], what: str, names: Seque
     if len(names) != len(wanted):
         words = " ".join(("smsd", verb, what, *(_SHOWN.get(name, name.upper()) for name in wanted)))
         raise Trouble(f"this is typed as {words}", Code.MISTAKE)
-    return dict(zip(wanted, names, strict=True))
+    given = dict(zip(wanted, names, strict=True))
+    if not is_tenant(given.get("tenant", "-")):
+        raise Trouble(f'"{given["tenant"]}" can be no tenant: a tenant id is {TENANT_TOLD}', Code.MISTAKE)
+    if not is_id(given.get("id", "-")):
+        raise Trouble(f'"{given["id"]}" can be no message: an id is {ID_TOLD}', Code.MISTAKE)
+    return given
 
 
 def _target(store: "Reached", given: dict[str, str], *, pause: bool) -> "Target":

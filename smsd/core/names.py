@@ -4,6 +4,7 @@ import re
 
 TENANT = "[A-Za-z0-9_.:-]{1,64}"
 ID = "[A-Za-z0-9_.:-]{1,128}"
+ID_TOLD = "1 to 128 of A-Z, a-z, 0-9, _ . : and -"
 TENANT_TOLD = "1 to 64 of A-Z, a-z, 0-9, _ . : and -"
 
 is_tenant = re.compile(TENANT).fullmatch

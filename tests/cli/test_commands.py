@@ -4,7 +4,7 @@ import pytest
 
 from smsd.cli.command import Command
 from smsd.cli.commands import COMMANDS, members
-from smsd.cli.parsing import given
+from smsd.cli.parsing import Mistyped, given
 
 
 def test_summaries_fit_a_terminal() -> None:
@@ -33,3 +33,12 @@ def test_a_group_is_all_that_begins_with_its_name() -> None:
     """Without a group it is every command."""
     assert members("") == list(COMMANDS)
     assert members("nosuch") == []
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS.values() if "tenant" in [t.name for t in c.takes if not t.flag]]
+)
+def test_what_can_be_no_tenant_is_refused(command: Command) -> None:
+    """Before anything is asked, by each command that takes a tenant; in a sentence that says what one is."""
+    with pytest.raises(Mistyped, match=r'"bad name!" can be no tenant: a tenant id is 1 to 64'):
+        given(command, ["bad name!", "x", "y"][: sum(not takes.flag for takes in command.takes)])

@@ -124,6 +124,8 @@ async def test_one_message_is_cancelled(typed: Typed, world: World) -> None:
         ("cancel tenant a --lift --yes", "--lift goes with"),
         ("cancel tenant a --tenant b --yes", "--tenant goes with"),
         ("cancel message a", "smsd cancel message TENANT ID"),
+        ("cancel message a! b --yes", '"a!" can be no tenant'),
+        ("cancel message a b! --yes", '"b!" can be no message'),
     ],
 )
 def test_a_mistake_says_what_would_be_right(typed: Typed, line: str, said: str) -> None:
