@@ -114,6 +114,7 @@ $(RUN): pyproject.toml requirements/build.txt requirements/run.txt $(STALE)
 	@$(INSTALL) --require-hashes -r requirements/run.txt
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c '$(WARM)'
+	@$(BIN)/python -m compileall -q smsd providers
 	@echo "$(CURDIR)" > $@
 
 $(DEV): $(RUN) requirements/dev.txt

@@ -9,7 +9,6 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Protocol
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from smsd.config.files import KeyPath
 from smsd.config.read import suggestion
@@ -177,6 +176,8 @@ def _is_zone(name: str) -> bool:
     """Whether the zone can be opened, and surely is one: to read the names of all takes longer than all else here."""
     if name.startswith(("posix", "right/")):  # the same again, under names that nobody should use
         return False
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -187,4 +188,6 @@ def _is_zone(name: str) -> bool:
 @cache
 def _zones() -> frozenset[str]:
     """Every time zone this machine knows; none on one without a zone database, where nothing can be judged."""
+    from zoneinfo import available_timezones
+
     return frozenset(available_timezones())

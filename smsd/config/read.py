@@ -4,7 +4,6 @@ Never stops at the first mistake, never repeats a text of unknown meaning (it ma
 at once: that is smsd.config.check's. A field's type says how it is read; `Annotated[..., Reads(...)]` names a grammar.
 """
 
-import difflib
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -201,6 +200,8 @@ def _steps(written: str) -> KeyPath:
 
 def suggestion(word: str, options: Iterable[str]) -> str:
     """` (did you mean "x"?)`, or nothing where nothing is near."""
+    import difflib  # that few need
+
     near = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
     return f' (did you mean "{near[0]}"?)' if near else ""
 

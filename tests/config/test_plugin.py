@@ -49,6 +49,12 @@ def test_an_entry_point_that_cannot_be_imported_is_explained(monkeypatch: pytest
         plugin.provider_class("broken")
 
 
+def test_what_comes_with_smsd_is_found_without_a_search(monkeypatch: pytest.MonkeyPatch):
+    """Nothing else that is installed is asked, nor can it take the name."""
+    monkeypatch.setattr(plugin, "entry_points", lambda **_: [])
+    assert plugin.provider_class("twilio").__module__ == "smsd_providers.twilio"
+
+
 def test_an_instance_gets_its_name_and_its_options():
     """Every provider is made alike."""
     made = plugin.make(Dummy, "main", DummyOptions(base_url="x"))

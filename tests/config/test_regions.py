@@ -15,7 +15,7 @@ def test_the_countries_are_those_of_the_library() -> None:
 
 def test_a_config_is_read_without_the_library() -> None:
     """Reading a config imports neither libphonenumber nor anything that talks to a network or a store."""
-    heavy = ("phonenumbers", "aiohttp", "redis", "structlog", "prometheus_client", "asyncio")
+    heavy = ("phonenumbers", "aiohttp", "redis", "structlog", "prometheus_client", "asyncio", "difflib", "zoneinfo")
     code = f"import sys, smsd.config; print([name for name in {heavy} if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "[]\n"
