@@ -20,8 +20,8 @@ def rules(by: str, name: str = "", **more: str) -> Callbacks:
     return Callbacks(by=by, name=name, secrets=secrets, **more)  # type: ignore[arg-type]
 
 
-def called(url: str = TOLD, body: bytes = b"{}", **headers: str) -> Callback:
-    return Callback("POST", url, headers, body, 1_000_000 * 1_000_000)
+def called(url: str = TOLD, **headers: str) -> Callback:
+    return Callback("POST", url, headers, b"{}", 1_000_000 * 1_000_000)
 
 
 def holds(rule: Callbacks, callback: Callback) -> bool:
