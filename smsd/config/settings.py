@@ -192,6 +192,7 @@ class ClassConfig(msgspec.Struct, frozen=True, kw_only=True):
     weight: Annotated[int, Meta(ge=1, le=100)] = 1
     expire_after_us: Us | None = field(name="expire_after", default=None)  # None: never expires by itself
     receipt_timeout_us: Us = field(name="receipt_timeout", default=48 * HOUR_US)
+    ask_after_us: Us = field(name="ask_after", default=HOUR_US)  # without a receipt, where the provider can be asked
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 8
     backoff_us: tuple[Us, Us] = field(name="backoff", default=(2 * SECOND_US, 600 * SECOND_US))  # first and largest
     on_unknown: Literal["resend", "hold"] = "hold"

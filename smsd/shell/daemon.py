@@ -26,6 +26,7 @@ from smsd.control.revision import content_hash
 from smsd.secret import SecretError
 from smsd.shell import log as logs
 from smsd.shell.api import Api
+from smsd.shell.asker import Asker
 from smsd.shell.bell import Bell
 from smsd.shell.documents import FETCH_S, Documents
 from smsd.shell.intake import Intake
@@ -115,6 +116,7 @@ class Worker:
         self.webhooks = Webhooks(live, metrics, documents, self._log, traces)
         self.sender = Sender(live, self.transport, metrics, self._log, traces)
         self.resolver = Resolver(live, self.transport, metrics, self._log)
+        self.asker = Asker(live, self.transport, metrics, self._log)
         self.intake = Intake(live, store.blocking, metrics, self.sender.nudge, self._log, traces)
         self.sweeper = Sweeper(
             live,
@@ -150,7 +152,7 @@ class Worker:
         down.push_async_callback(self.listeners.close)
         if self.listeners.webhooks is not None:
             live.loopback = loopback(self.listeners.webhooks)
-        for part in ("bell", "sweeper", "sender", "resolver", "intake"):
+        for part in ("bell", "sweeper", "sender", "resolver", "asker", "intake"):
             self._begin(part, getattr(self, part).run())
         self._notify.ready(f"serving, revision {live.revision}")
         self._log.info(
@@ -307,7 +309,7 @@ class Worker:
         self._notify.stopping()
         self._log.info("draining", budget_s=budget_s)
         self.intake.stop()
-        await self._end({"resolver"})
+        await self._end({"resolver", "asker"})
         draining = asyncio.create_task(self.sender.drain(budget_s))
         hurry = asyncio.create_task(self._hurry.wait())
         await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)

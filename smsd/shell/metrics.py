@@ -57,6 +57,10 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
         ("provider",),
         "Messages that a provider took and owes a receipt for; beside smsd_receipts_total it shows what never came",
     ),
+    "smsd_receipts_asked": (
+        ("provider", "outcome"),
+        "Messages without a receipt whose provider was asked: ended by its word, open there too, not_found, or failed",
+    ),
     "smsd_inbound": (("provider",), "Texts that people sent, written to the inbound stream"),
     "smsd_limited": (("scope",), "Times that a limit held messages back, by the kind of its scope"),
     "smsd_late_starts": (
@@ -153,6 +157,9 @@ class Metrics:
 
     def receipts_expected(self, provider: str, n: int = 1) -> None:
         self.count("smsd_receipts_expected", provider, n=n)
+
+    def asked(self, provider: str, outcome: str) -> None:
+        self.count("smsd_receipts_asked", provider, outcome)
 
     def intake_shed(self, class_: str) -> None:
         self.count("smsd_intake_shed", class_)

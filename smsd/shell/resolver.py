@@ -86,7 +86,8 @@ class Resolver:
         if planned != "look" or provider is None or message is None:
             return planned if planned != "look" else resolve.later(unsure, now_us=wall_us(shard))
         async with self._looking:
-            looked = await self._look(provider, unsure.provider, self._attempt(provider, message, unsure))
+            attempt, timeout_s = self._attempt(provider, message, unsure), config.providers[unsure.provider].timeout_s
+            looked = await look_up(self._transport, unsure.provider, provider, attempt, timeout_s)
         return _Looked(unsure, looked, provider.capabilities, policy)
 
     async def _decide_all(self, shard: Shard, asked: "Sequence[outcome.Outcome | _Looked]") -> list[outcome.Outcome]:
@@ -125,22 +126,24 @@ class Resolver:
         url = self._live.callback_url(unsure.provider, reference)
         return Attempt(message, reference, url, key, unsure.leased_us)
 
-    async def _look(self, provider: Provider, name: str, attempt: Attempt) -> LookUpResult:
-        """The whole look-up, page after page."""
-        timeout_s = self._live.config.providers[name].timeout_s
-        try:
-            request: HttpRequest = provider.look_up(attempt)
-            for _ in range(PAGES_MAX):
-                sent = await self._transport.fetch(name, request, timeout_s=timeout_s)
-                if not isinstance(sent, Answered):
-                    return Inconclusive(sent.detail)
-                looked = provider.found(attempt, sent.response)
-                if not isinstance(looked, More):
-                    return looked
-                request = looked.request
-        except Exception as error:  # noqa: BLE001 - a provider's fault must not keep the others from being looked at
-            return Inconclusive(f"the provider could not look: {type(error).__name__}: {error}")
-        return Inconclusive(f"the listing has more than {PAGES_MAX} pages")
+
+async def look_up(
+    transport: Transport, name: str, provider: Provider, attempt: Attempt, timeout_s: float
+) -> LookUpResult:
+    """The whole look-up, page after page. Raises nothing."""
+    try:
+        request: HttpRequest = provider.look_up(attempt)
+        for _ in range(PAGES_MAX):
+            sent = await transport.fetch(name, request, timeout_s=timeout_s)
+            if not isinstance(sent, Answered):
+                return Inconclusive(sent.detail)
+            looked = provider.found(attempt, sent.response)
+            if not isinstance(looked, More):
+                return looked
+            request = looked.request
+    except Exception as error:  # noqa: BLE001 - a provider's fault must not keep the others from being looked at
+        return Inconclusive(f"the provider could not look: {type(error).__name__}: {error}")
+    return Inconclusive(f"the listing has more than {PAGES_MAX} pages")
 
 
 class _Looked(msgspec.Struct, frozen=True):

@@ -41,6 +41,7 @@ KINDS: Final = {
     "meta": "hash: counters, high-water mark, who sleeps",
     "events": "stream: the contract's events",
     "dead": "stream: entries that could not be taken",
+    "asked": "hash class|n -> up to when messages without a receipt were asked about; turn -> who asks, until when",
     "bell": "not a key but a channel: wakes processes",
     "procs": "hash process -> what it says of itself (control/processes.py); of shard 0",
 }

@@ -24,6 +24,7 @@ def count_everything(metrics: Metrics) -> None:
     metrics.final("reminder", "failed", "refused")
     metrics.receipts("main", "delivered")
     metrics.receipts_expected("main")
+    metrics.asked("main", "ended")
     metrics.intake_shed("marketing")
     metrics.inbound("main")
     metrics.limited("tenant")
