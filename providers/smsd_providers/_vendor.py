@@ -5,8 +5,8 @@ Never knows a vendor: what one of them says stands in its own file, and nowhere 
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal
-from urllib.parse import urlsplit
+from typing import Literal, cast
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -29,6 +29,8 @@ from smsd_providers import _wire
 
 JSON = ("Content-Type", "application/json")
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+FIELDS_MOST = 100  # of a callback; vendors have twenty
 
 _REFERENCE = re.compile(r"[1-9][0-9]{0,5}\.[A-Za-z0-9_.:-]{1,64}/[A-Za-z0-9_.:-]{1,128}")
 
@@ -110,6 +112,20 @@ def reference(callback: Callback) -> str:
 def ours(text: str) -> str:
     """A field that the vendor repeats, where it is a reference of ours; else ""."""
     return text if _REFERENCE.fullmatch(text) else ""
+
+
+def fields(callback: Callback) -> dict[str, str]:
+    """What a callback says in flat fields, as an account may have it: a JSON object, a form, or the query of its URL.
+    Of a repeated one the last; {} for anything else.
+    """
+    document = _wire.decode(callback.body)
+    if isinstance(document, dict):
+        return {name: _wire.scalar(value) for name, value in cast("dict[str, object]", document).items()}
+    try:
+        query = "" if callback.body else urlsplit(callback.url).query
+        return dict(_wire.form_pairs(callback.body, FIELDS_MOST) or parse_qsl(query, True, max_num_fields=FIELDS_MOST))
+    except ValueError:
+        return {}
 
 
 def opt_out(word: str) -> Literal["", "stop", "start", "help"]:

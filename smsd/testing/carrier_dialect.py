@@ -21,6 +21,7 @@ from smsd.testing.carrier_ledger import Ledger, Record
 
 DIALECTS: Mapping[str, str] = {
     "twilio": "smsd.testing.dialects.twilio:Twilio",
+    "vonage-sms": "smsd.testing.dialects.vonage_sms:VonageSms",
     "telnyx": "smsd.testing.dialects.telnyx:Telnyx",
 }
 """Each by the `type` of the provider that speaks it."""
@@ -161,6 +162,7 @@ _NAMES = {
 
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_DIGITS = re.compile(r"[1-9][0-9]{6,14}")
 _URL = re.compile(r"https?://[!-~]+")
 _QUERY = re.compile(r"[!-~]*")
 
@@ -228,6 +230,11 @@ def retry_after(after_s: float) -> bytes:
 def uuid_prefix(digits: str) -> str:
     """Ids that look like UUIDs, whatever dialect: 22 digits, the last ten to follow."""
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def plus(number: str) -> str:
+    """A phone number with its +, where the vendor wants none; a short code or a word as it is."""
+    return f"+{number}" if _DIGITS.fullmatch(number) else number
 
 
 def bearer(request: Request) -> str:

@@ -6,7 +6,7 @@ not, and Skip where the rule does not apply. Never does IO.
 
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import msgspec
 
@@ -181,6 +181,8 @@ def _tampered(subject: Subject, vector: Vector) -> Iterator[tuple[str, Callback]
         for what, forge in _FORGERIES.items():
             forged = kept | {name: forge(value) for name, value in proofs.items()}
             yield f"its signature is {what}", msgspec.structs.replace(genuine, headers=forged)
+    elif vector.proof == "fields":
+        yield from _other_fields(genuine)
     else:
         url = genuine.url
         for secret in subject.provider.secrets():
@@ -194,6 +196,21 @@ def _tampered(subject: Subject, vector: Vector) -> Iterator[tuple[str, Callback]
         more = genuine.url + ("&" if "?" in genuine.url else "?") + "tampered=1"
         for url in (more, genuine.url.replace("://", "://other."), genuine.url.replace("://", "://x/", 1)):
             yield "its URL was changed", msgspec.structs.replace(genuine, url=url)
+
+
+def _other_fields(genuine: Callback) -> Iterator[tuple[str, Callback]]:
+    """Each field of a JSON object, a form or a query gone, and each with another value."""
+    parts = urlsplit(genuine.url)
+    as_json = genuine.body.startswith(b"{")
+    told: dict[str, object] = (
+        msgspec.json.decode(genuine.body) if as_json else dict(parse_qsl(genuine.body.decode() or parts.query))
+    )
+    for name, value in told.items():
+        for what, others in (("gone", {}), ("another", {name: f"{value}0"})):
+            fields = {other: kept for other, kept in told.items() if other != name} | others
+            written = msgspec.json.encode(fields) if as_json else urlencode(fields).encode()
+            forged = {"body": written} if genuine.body else {"url": parts._replace(query=written.decode()).geturl()}
+            yield f"its field {name} is {what}", msgspec.structs.replace(genuine, **forged)
 
 
 _FORGERIES: dict[str, Callable[[str], str]] = {

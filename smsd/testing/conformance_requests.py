@@ -186,7 +186,7 @@ def hostile(subject: Subject) -> None:
 
 def answer(subject: Subject, vector: Vector) -> None:
     """A known answer means what the vector says."""
-    read = msgspec.to_builtins(subject.provider.answer(vector.response))
+    read = msgspec.json.decode(msgspec.json.encode(subject.provider.answer(vector.response)))
     wrong = {key: read.get(key) for key, value in vector.expected[0].items() if read.get(key) != value}
     hold(not wrong, f"expected {vector.expected[0]}, got {wrong}")
 

@@ -80,7 +80,7 @@ class Vector(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 0
     attempt: dict[str, str | int] = {}
     covers: tuple[Literal["body", "url"], ...] = ("body", "url")
-    proof: Literal["headers", "url"] = "headers"
+    proof: Literal["headers", "url", "fields"] = "headers"
     now: int = NOW_US // 1_000_000
     stale_now: int = 0
     documents: dict[str, str] = {}

@@ -8,7 +8,7 @@ import pytest
 
 from smsd.provider import BadSignature, Callback
 from smsd.secret import Secret
-from smsd_providers._proof import TOLERANCE_S, Callbacks, Proof, check, check_fresh
+from smsd_providers._proof import NONE, TOLERANCE_S, Callbacks, Proof, check, check_fresh
 
 ENV = {"NEW": "new secret/1", "OLD": "old"}
 TOLD = "https://sms.example.com/webhooks/main/status?ref=1.acme%2Fm1"
@@ -65,6 +65,13 @@ def test_another_secret_is_forged(by: str) -> None:
     wrong = {"x": "wrong", "authorization": "Basic d3Jvbmc="}
     url = "https://sms.example.com/webhooks/main/wrong/status?x=wrong"
     assert not holds(rules(by, "" if by == "path" else "x"), called(url, **wrong))
+
+
+def test_without_rules_nothing_is_proven() -> None:
+    """No callback is let in, and the URL is told as it is."""
+    assert Proof(NONE).told(TOLD) == TOLD
+    assert not holds(NONE, called(none=""))
+    check(None)
 
 
 def test_a_url_that_cannot_be_read_is_forged() -> None:

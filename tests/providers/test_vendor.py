@@ -79,3 +79,18 @@ def test_the_vendors_own_judgement_of_a_text_is_one_of_three() -> None:
         "",
         "",
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "told"),
+    [
+        ("https://x/?ref=1.a%2Fb", b'{"a": "1", "n": 2, "more": {}}', {"a": "1", "n": "2", "more": ""}),
+        ("https://x/?ref=1.a%2Fb", b"a=1&b=%26+", {"a": "1", "b": "& "}),
+        ("https://x/?ref=1.a%2Fb&c=", b"", {"ref": "1.a/b", "c": ""}),
+        ("https://x/", b"&".join([b"a=1"] * 101), {}),
+        ("https://[/", b"", {}),
+    ],
+)
+def test_a_callbacks_fields_are_read_wherever_they_stand(url: str, body: bytes, told: dict[str, str]) -> None:
+    """In a JSON object, a form or the query, as the account has it; too many are none."""
+    assert _vendor.fields(Callback("POST", url, {}, body)) == told

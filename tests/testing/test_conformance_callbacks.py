@@ -10,9 +10,11 @@ from twilio.request_validator import RequestValidator
 
 from smsd.provider import Callback
 from smsd.testing.conformance import Outcome, checks
+from smsd_providers._vendor import fields
 from smsd_providers.http import Http
 from smsd_providers.twilio import Twilio
-from tests.support.broken import CALLBACKS, GATEWAY, TWILIO
+from smsd_providers.vonage_sms import VonageSms
+from tests.support.broken import CALLBACKS, GATEWAY, TWILIO, VECTORS
 
 
 def sign(callback: Callback) -> Callback:
@@ -71,3 +73,20 @@ def test_a_wrong_vector_is_told_with_both_values(tmp_path: Path) -> None:
     path.write_bytes(msgspec.json.encode(vectors))
     (check,) = [check for check in checks(Twilio, path) if check.name == "receipt (opted-out)"]
     assert check.run().detail == "reason: expected 'blocked', got 'opted_out'"
+
+
+class Trusting(VonageSms):
+    """It looks at no signature."""
+
+    def _authentic(self, callback: Callback) -> dict[str, str]:
+        return fields(callback)
+
+
+def test_a_field_that_no_signature_covers_is_found() -> None:
+    """Where the proof stands among the fields, each of them is tried gone and with another value."""
+    by_name = {check.name: check for check in checks(Trusting, VECTORS / "vonage_sms.json")}
+    result = by_name["tampering (sig-md5hash)"].run()
+    assert (result.outcome, result.detail) == (
+        Outcome.FAILED,
+        "a callback is taken though its field msisdn is gone",
+    )
