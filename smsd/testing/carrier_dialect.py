@@ -5,7 +5,9 @@ Never does IO and never decides: a dialect reads and writes text. The carrier an
 providers, from the vendors' documents, so that each can convict the other.
 """
 
+import hmac
 import re
+from base64 import urlsafe_b64encode
 from binascii import a2b_qp
 from collections.abc import Mapping
 from functools import lru_cache
@@ -21,6 +23,7 @@ from smsd.testing.carrier_ledger import Ledger, Record
 
 DIALECTS: Mapping[str, str] = {
     "twilio": "smsd.testing.dialects.twilio:Twilio",
+    "vonage": "smsd.testing.dialects.vonage:Vonage",
     "vonage-sms": "smsd.testing.dialects.vonage_sms:VonageSms",
     "telnyx": "smsd.testing.dialects.telnyx:Telnyx",
 }
@@ -241,6 +244,16 @@ def bearer(request: Request) -> str:
     """The token of a Bearer authorization; "" for none."""
     scheme, _, token = request.head.fields.get(b"authorization", b"").partition(b" ")
     return token.strip().decode("ascii", "replace") if scheme.lower() == b"bearer" else ""
+
+
+def token(key: str, claims: Mapping[str, object]) -> str:
+    """A JSON Web Token of HS256 (RFC 7519)."""
+    head, said = (
+        urlsafe_b64encode(msgspec.json.encode(part)).rstrip(b"=")
+        for part in ({"alg": "HS256", "typ": "JWT"}, dict(claims))
+    )
+    signature = urlsafe_b64encode(hmac.digest(key.encode(), head + b"." + said, "sha256")).rstrip(b"=")
+    return b".".join((head, said, signature)).decode()
 
 
 def json_object(body: bytes) -> dict[str, object]:

@@ -3,12 +3,13 @@
 import base64
 import hmac
 
+import jwt
 import msgspec
 import pytest
 
 from smsd.provider import BadSignature, Callback
 from smsd.secret import Secret
-from smsd_providers._proof import NONE, TOLERANCE_S, Callbacks, Proof, check, check_fresh
+from smsd_providers._proof import NONE, TOLERANCE_S, Callbacks, Proof, check, check_fresh, claims
 
 ENV = {"NEW": "new secret/1", "OLD": "old"}
 TOLD = "https://sms.example.com/webhooks/main/status?ref=1.acme%2Fm1"
@@ -97,3 +98,29 @@ def test_any_other_time_is_a_replay(told: str) -> None:
     """Too old, too new, or no time at all."""
     with pytest.raises(BadSignature):
         check_fresh(told, called(), TOLERANCE_S)
+
+
+def test_a_token_is_believed_that_any_key_has_signed() -> None:
+    """What it says is told, whenever that was said: its times are not judged here."""
+    said = {"iss": "Vonage", "iat": 1, "exp": 2}
+    token = jwt.encode(said, "k" * 32, "HS256")
+    assert claims(token, ["j" * 32, "k" * 32]) == said
+    assert claims(jwt.encode(said, "k" * 64, "HS512"), ["k" * 64], ["HS256", "HS512"]) == said
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        jwt.encode({"a": 1}, "j" * 32, "HS256"),
+        jwt.encode({"a": 1}, "k" * 64, "HS512"),
+        jwt.encode({"a": 1}, "", "none"),
+        "",
+        "a.b.c",
+        "\udcff.é.c",
+        base64.urlsafe_b64encode(b"[" * 5000).decode() + ".e30.AA",
+    ],
+)
+def test_any_other_token_is_forged(token: str) -> None:
+    """Signed with another key, by another algorithm or none, or no token at all."""
+    with pytest.raises(BadSignature):
+        claims(token, ["k" * 32])
