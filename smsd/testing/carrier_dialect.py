@@ -26,6 +26,7 @@ DIALECTS: Mapping[str, str] = {
     "vonage": "smsd.testing.dialects.vonage:Vonage",
     "vonage-sms": "smsd.testing.dialects.vonage_sms:VonageSms",
     "telnyx": "smsd.testing.dialects.telnyx:Telnyx",
+    "sinch": "smsd.testing.dialects.sinch:Sinch",
 }
 """Each by the `type` of the provider that speaks it."""
 
