@@ -27,7 +27,7 @@ from smsd.provider import (
     Unknown,
     Unusable,
 )
-from smsd.shell.listening import address, bind, bound_at
+from smsd.shell.listening import Address, address, bind, bound_at, reserve
 from smsd.shell.server import Reply, Request, Response, Server
 from smsd.shell.transport import Answered, Transport
 from smsd.testing.carrier import CarrierProcess, start
@@ -82,14 +82,23 @@ class Meeting:
         return got
 
 
+@pytest.fixture(scope="module")
+def webhooks() -> Iterator[Address]:
+    """Where each meeting listens: the account's own URL leads there, where none travels with a message."""
+    held = reserve(address("127.0.0.1:0"), "webhooks")
+    yield bound_at(held)
+    held.close()
+
+
 @pytest.fixture(scope="module", params=list(DIALECTS))
-def carrier(request: pytest.FixtureRequest) -> Iterator[CarrierProcess]:
-    with start(dialect=request.param, receipt_min_ms=0, receipt_max_ms=5) as started:
+def carrier(request: pytest.FixtureRequest, webhooks: Address) -> Iterator[CarrierProcess]:
+    told = f"http://{webhooks}/webhooks/main/status"
+    with start(dialect=request.param, receipt_min_ms=0, receipt_max_ms=5, callback_url=told) as started:
         yield started
 
 
 @pytest.fixture
-async def meeting(carrier: CarrierProcess) -> AsyncIterator[Meeting]:
+async def meeting(carrier: CarrierProcess, webhooks: Address) -> AsyncIterator[Meeting]:
     carrier.reset()
     type_ = str(carrier.provider["type"])
     reader = Reader("", carrier.env)
@@ -99,8 +108,8 @@ async def meeting(carrier: CarrierProcess) -> AsyncIterator[Meeting]:
     assert options is not None, reader.mistakes
     transport = Transport(lambda provider, to: False)
     await transport.start()
-    bound = bind(address("127.0.0.1:0"), "webhooks", shared=False)
-    made = Meeting(carrier, make(kind, "main", options), transport, f"http://{bound_at(bound)}")
+    bound = bind(webhooks, "webhooks", shared=True)
+    made = Meeting(carrier, make(kind, "main", options), transport, f"http://{webhooks}")
     server = Server(made.handle)
     await server.start(bound)
     yield made
