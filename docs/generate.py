@@ -12,6 +12,7 @@ PAGES = {
     "docs/LIFECYCLE.md": "smsd.core.state:lifecycle",
     "docs/REASONS.md": "smsd.core.reasons:page",
     "docs/COMMANDS.md": "smsd.cli.manual:page",
+    "docs/PROVIDERS.md": "smsd.testing.catalogue:page",
     "docs/METRICS.md": "smsd.shell.metrics_page:page",
     "config/smsd.schema.json": "smsd.config.schema:page",
 }

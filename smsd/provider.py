@@ -215,6 +215,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     look_up: Literal["none", "listing", "reference"] = "none"  # listing: by number and time, candidates are compared
     idempotency_s: int = 0  # how long a repeated key is recognised; 0: there is no such key
     receipts: bool = True
+    receipts_per_segment: bool = False  # each segment has an id and receipts of its own
     inbound: bool = False
     callback_per_message: bool = True  # the callback URL travels with each message and carries our reference
     greets: bool = False  # it has the verb `greeting`, for the vendor asks before it sends callbacks

@@ -14,6 +14,7 @@ from smsd.provider import (
     Answer,
     Attempt,
     BadCallback,
+    BadSignature,
     Callback,
     Capabilities,
     HttpRequest,
@@ -52,7 +53,7 @@ class Vendor:
         return self._secrets
 
     def inbound(self, callback: Callback) -> list[Inbound]:
-        raise BadCallback(f"{self.name} has no texts that come in")
+        raise BadSignature  # from whom no texts come, nobody can prove one
 
     def look_up(self, attempt: Attempt) -> HttpRequest:
         raise ValueError(f"{self.name}: there is no look-up, as capabilities say")

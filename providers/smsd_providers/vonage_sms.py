@@ -99,7 +99,7 @@ class VonageSms(_vendor.Vendor):
     """One Vonage account, made from its config table."""
 
     Options: ClassVar[type[msgspec.Struct]] = VonageSmsOptions
-    capabilities = Capabilities(inbound=True)
+    capabilities = Capabilities(receipts_per_segment=True, inbound=True)
 
     def __init__(self, name: str, options: VonageSmsOptions) -> None:
         secret = options.api_secret.reveal()
