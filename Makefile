@@ -18,7 +18,7 @@ STALE := $(shell $(BIN)/python -c '' 2>/dev/null && test "`cat $(RUN) 2>/dev/nul
 
 .DEFAULT_GOAL := help
 .PHONY: help demo rehearse test lint format types coverage docs alerts lock clean stale
-.PHONY: bench bench-limits bench-fairness bench-routes bench-scale bench-steer bench-start bench-intake fuzz-api chaos
+.PHONY: bench bench-limits bench-fairness bench-routes bench-scale bench-steer bench-start bench-intake fuzz-api fuzz-callbacks chaos
 
 help: ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,10 @@ bench-intake: $(DEV) ## Measure how many messages a second one worker takes by H
 fuzz-api: $(DEV) ## Let schemathesis make 10,000 requests of the OpenAPI: no 5xx, no answer that it does not tell of.
 	@$(BIN)/python bench/fuzz_api.py $(ARGS)
 
+fuzz-callbacks: $(DEV) ## Fuzz what reads callbacks, by coverage (atheris, on Linux): millions of forged and broken ones.
+	@$(INSTALL) --require-hashes -r requirements/fuzz.txt
+	@$(BIN)/python bench/fuzz_callbacks.py $(ARGS)
+
 chaos: $(DEV) ## Kill and stop workers and the store at random for a long while; count what was lost or doubled.
 	@$(BIN)/python bench/chaos.py $(ARGS)
 
@@ -92,6 +96,7 @@ lock: $(DEV) ## Lock the packages anew, with hashes and for every platform (ARGS
 	@$(LOCK) $(ARGS) --output-file requirements/build.txt requirements/build.in
 	@$(LOCK) $(ARGS) --output-file requirements/run.txt --extra embedded pyproject.toml
 	@$(LOCK) $(ARGS) --output-file requirements/dev.txt requirements/dev.in
+	@$(LOCK) $(ARGS) --output-file requirements/fuzz.txt requirements/fuzz.in
 
 clean: ## Remove the virtual environment and what tools left behind; data (var/) stays.
 	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist

@@ -46,7 +46,7 @@ from smsd.provider import Provider
 from smsd.testing import conformance_callbacks, conformance_requests
 from smsd.testing.conformance_subject import Broken, Sign, Skip, Subject, Vector
 
-__all__ = ["Check", "Outcome", "Report", "Result", "checks", "vet"]
+__all__ = ["Check", "Outcome", "Report", "Result", "checks", "subject", "vet"]
 
 RULES: Mapping[str, Callable[[Subject], None]] = {
     "options": conformance_requests.options,
@@ -162,15 +162,20 @@ def vet(target: str | type[Provider], vectors: Path | None = None, sign: Sign | 
 
 def checks(target: str | type[Provider], vectors: Path | None = None, sign: Sign | None = None) -> list[Check]:
     """The checks that `vet` runs, for a test runner that wants to name each. Raises ValueError as `vet` does."""
+    under_test = subject(target, vectors, sign)
+    found = [Check(name, partial(rule, under_test)) for name, rule in RULES.items()]
+    for vector in under_test.vectors:
+        rules = {name: rule for name, rule in EACH[vector.kind].items() if name not in _needless(vector)}
+        found += [Check(f"{name} ({vector.name})", partial(rule, under_test, vector)) for name, rule in rules.items()]
+    return found
+
+
+def subject(target: str | type[Provider], vectors: Path | None = None, sign: Sign | None = None) -> Subject:
+    """The provider under test with its vectors. Raises ValueError as `vet` does."""
     provider = provider_class(target) if isinstance(target, str) else target
     read = read_vectors(vectors) if vectors else ()
     own = next((vector for vector in read if vector.kind == "options"), Vector(kind="options"))
-    subject = Subject(partial(_made, provider, own, vectors), own, read, sign)
-    found = [Check(name, partial(rule, subject)) for name, rule in RULES.items()]
-    for vector in read:
-        rules = {name: rule for name, rule in EACH[vector.kind].items() if name not in _needless(vector)}
-        found += [Check(f"{name} ({vector.name})", partial(rule, subject, vector)) for name, rule in rules.items()]
-    return found
+    return Subject(partial(_made, provider, own, vectors), own, read, sign)
 
 
 def _needless(vector: Vector) -> set[str]:
