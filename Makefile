@@ -18,7 +18,7 @@ STALE := $(shell $(BIN)/python -c '' 2>/dev/null && test "`cat $(RUN) 2>/dev/nul
 
 .DEFAULT_GOAL := help
 .PHONY: help demo rehearse test lint format types coverage docs alerts lock clean stale
-.PHONY: bench bench-limits bench-fairness bench-routes bench-scale bench-steer bench-start bench-intake fuzz-api fuzz-callbacks chaos
+.PHONY: bench bench-limits bench-fairness bench-routes bench-scale bench-steer bench-start bench-intake fuzz-api fuzz-callbacks specs chaos
 
 help: ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +80,9 @@ fuzz-api: $(DEV) ## Let schemathesis make 10,000 requests of the OpenAPI: no 5xx
 fuzz-callbacks: $(DEV) ## Fuzz what reads callbacks, by coverage (atheris, on Linux): millions of forged and broken ones.
 	@$(INSTALL) --require-hashes -r requirements/fuzz.txt
 	@$(BIN)/python bench/fuzz_callbacks.py $(ARGS)
+
+specs: $(DEV) ## Hold our requests against the vendors' own specifications (ARGS=FOLDER, with <type>.json in it).
+	@$(BIN)/python bench/specs.py $(ARGS)
 
 chaos: $(DEV) ## Kill and stop workers and the store at random for a long while; count what was lost or doubled.
 	@$(BIN)/python bench/chaos.py $(ARGS)
