@@ -18,7 +18,8 @@ STALE := $(shell $(BIN)/python -c '' 2>/dev/null && test "`cat $(RUN) 2>/dev/nul
 
 .DEFAULT_GOAL := help
 .PHONY: help demo rehearse test lint format types coverage docs alerts lock clean stale
-.PHONY: bench bench-limits bench-fairness bench-routes bench-scale bench-steer bench-start bench-intake fuzz-api fuzz-callbacks specs chaos
+.PHONY: bench bench-limits bench-fairness bench-routes bench-scale bench-steer bench-start bench-intake
+.PHONY: fuzz-api fuzz-callbacks specs snippets chaos
 
 help: ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -77,7 +78,7 @@ bench-intake: $(DEV) ## Measure how many messages a second one worker takes by H
 fuzz-api: $(DEV) ## Let schemathesis make 10,000 requests of the OpenAPI: no 5xx, no answer that it does not tell of.
 	@$(BIN)/python bench/fuzz_api.py $(ARGS)
 
-fuzz-callbacks: $(DEV) ## Fuzz what reads callbacks, by coverage (atheris, on Linux): millions of forged and broken ones.
+fuzz-callbacks: $(DEV) ## Fuzz what reads callbacks, by coverage (atheris, on Linux): forged and broken ones.
 	@$(INSTALL) --require-hashes -r requirements/fuzz.txt
 	@$(BIN)/python bench/fuzz_callbacks.py $(ARGS)
 
@@ -86,6 +87,9 @@ specs: $(DEV) ## Hold our requests against the vendors' own specifications (ARGS
 
 chaos: $(DEV) ## Kill and stop workers and the store at random for a long while; count what was lost or doubled.
 	@$(BIN)/python bench/chaos.py $(ARGS)
+
+snippets: $(DEV) ## Run the producers of docs/producers/ in each language that is installed (ARGS=node for one).
+	@$(BIN)/python -m bench.snippets $(ARGS)
 
 docs: $(DEV) ## Write the pages that are made from code.
 	@$(BIN)/python docs/generate.py $(ARGS)

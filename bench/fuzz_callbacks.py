@@ -15,6 +15,7 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -105,7 +106,8 @@ def fuzz(name: str, runs: int, seed: int) -> None:
             "-verbosity=0",
             "-print_final_stats=1",
         ]
-        atheris.Setup([sys.argv[0], *flags, corpus], lambda data: one_case(under_test, genuine, said, data))  # pyright: ignore
+        case = partial(one_case, under_test, genuine, said)
+        atheris.Setup([sys.argv[0], *flags, corpus], case)  # pyright: ignore
         atheris.Fuzz()  # pyright: ignore
 
 
