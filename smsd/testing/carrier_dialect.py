@@ -27,6 +27,7 @@ DIALECTS: Mapping[str, str] = {
     "vonage-sms": "smsd.testing.dialects.vonage_sms:VonageSms",
     "telnyx": "smsd.testing.dialects.telnyx:Telnyx",
     "sinch": "smsd.testing.dialects.sinch:Sinch",
+    "infobip": "smsd.testing.dialects.infobip:Infobip",
     "bandwidth": "smsd.testing.dialects.bandwidth:Bandwidth",
 }
 """Each by the `type` of the provider that speaks it."""
