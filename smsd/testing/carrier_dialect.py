@@ -25,6 +25,7 @@ DIALECTS: Mapping[str, str] = {
     "twilio": "smsd.testing.dialects.twilio:Twilio",
     "vonage": "smsd.testing.dialects.vonage:Vonage",
     "vonage-sms": "smsd.testing.dialects.vonage_sms:VonageSms",
+    "plivo": "smsd.testing.dialects.plivo:Plivo",
     "telnyx": "smsd.testing.dialects.telnyx:Telnyx",
     "sinch": "smsd.testing.dialects.sinch:Sinch",
     "infobip": "smsd.testing.dialects.infobip:Infobip",
