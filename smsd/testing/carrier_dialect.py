@@ -30,6 +30,8 @@ DIALECTS: Mapping[str, str] = {
     "sinch": "smsd.testing.dialects.sinch:Sinch",
     "infobip": "smsd.testing.dialects.infobip:Infobip",
     "bandwidth": "smsd.testing.dialects.bandwidth:Bandwidth",
+    "aws": "smsd.testing.dialects.aws:Aws",
+    "kannel": "smsd.testing.dialects.kannel:Kannel",
 }
 """Each by the `type` of the provider that speaks it."""
 

@@ -19,6 +19,7 @@ Vectors are what only the vendor can tell: a JSON list of objects, each with a `
     {"kind": "receipt" | "inbound" | "signature", "url": "...", "headers": {...}, "body": "...",
      "covers": ["body", "url"],                 what the vendor's signature covers
      "proof": "headers" | "url" | "fields",     where it is; "fields": among those that it covers, each of them
+     "unsigned": ["name"],                      but for these, which the vendor does not sign
      "now": 1795430631, "stale_now": 0,         when it came; when it would be a replay (0: the vendor signs no time)
      "documents": {"https://...": "..."},       public ones that the proof needs (smsd.provider.Needs)
      "expect": {...} or a list of them}         message_id, status, error_code, to, reference, reason, from, text ...

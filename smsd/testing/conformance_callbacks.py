@@ -4,7 +4,7 @@ Each is a function that returns where the provider keeps the rule, raises Broken
 not, and Skip where the rule does not apply. Never does IO.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from random import Random
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -182,7 +182,7 @@ def _tampered(subject: Subject, vector: Vector) -> Iterator[tuple[str, Callback]
             forged = kept | {name: forge(value) for name, value in proofs.items()}
             yield f"its signature is {what}", msgspec.structs.replace(genuine, headers=forged)
     elif vector.proof == "fields":
-        yield from _other_fields(genuine)
+        yield from _other_fields(genuine, vector.unsigned)
     else:
         url = genuine.url
         for secret in subject.provider.secrets():
@@ -198,14 +198,14 @@ def _tampered(subject: Subject, vector: Vector) -> Iterator[tuple[str, Callback]
             yield "its URL was changed", msgspec.structs.replace(genuine, url=url)
 
 
-def _other_fields(genuine: Callback) -> Iterator[tuple[str, Callback]]:
-    """Each field of a JSON object, a form or a query gone, and each with another value."""
+def _other_fields(genuine: Callback, unsigned: Collection[str]) -> Iterator[tuple[str, Callback]]:
+    """Each field of a JSON object, a form or a query gone, and each with another value, but for the unsigned."""
     parts = urlsplit(genuine.url)
     as_json = genuine.body.startswith(b"{")
     told: dict[str, object] = (
         msgspec.json.decode(genuine.body) if as_json else dict(parse_qsl(genuine.body.decode() or parts.query))
     )
-    for name, value in told.items():
+    for name, value in ((name, value) for name, value in told.items() if name not in unsigned):
         for what, others in (("gone", {}), ("another", {name: f"{value}0"})):
             fields = {other: kept for other, kept in told.items() if other != name} | others
             written = msgspec.json.encode(fields) if as_json else urlencode(fields).encode()

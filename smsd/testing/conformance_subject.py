@@ -81,6 +81,7 @@ class Vector(msgspec.Struct, frozen=True, kw_only=True):
     attempt: dict[str, str | int] = {}
     covers: tuple[Literal["body", "url"], ...] = ("body", "url")
     proof: Literal["headers", "url", "fields"] = "headers"
+    unsigned: tuple[str, ...] = ()
     now: int = NOW_US // 1_000_000
     stale_now: int = 0
     documents: dict[str, str] = {}

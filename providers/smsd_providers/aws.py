@@ -1,0 +1,245 @@
+"""AWS End User Messaging SMS (API pinpoint-sms-voice-v2): one text per signed POST, events and texts by SNS.
+
+Never does IO, never decides. Sources, all as of 2026-11-28:
+ - https://docs.aws.amazon.com/pinpoint/latest/apireference_smsvoicev2/API_SendTextMessage.html (requests, errors; and
+   the service model in botocore, 2022-03-31)
+ - https://docs.aws.amazon.com/sms-voice/latest/userguide/configuration-sets-event-types.html (events)
+ - https://docs.aws.amazon.com/sms-voice/latest/userguide/two-way-sms-payload.html (texts that come in)
+"""
+
+import re
+from typing import ClassVar, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from smsd.provider import (
+    Accepted,
+    Answer,
+    Attempt,
+    BadCallback,
+    BadSignature,
+    Callback,
+    Capabilities,
+    Greeting,
+    HttpRequest,
+    HttpResponse,
+    Inbound,
+    Receipt,
+    ReceiptStatus,
+    Refused,
+    Throttled,
+    Unknown,
+    Unusable,
+)
+from smsd.secret import Secret
+from smsd_providers import _proof, _sigv4, _sns, _vendor, _wire
+
+CODES = _vendor.codes(
+    (Throttled(), "ThrottlingException TooManyRequestsException RequestThrottledException"),
+    (
+        Unusable("the access key or its signature was refused", "process"),
+        "UnrecognizedClientException InvalidClientTokenId InvalidSignatureException SignatureDoesNotMatch"
+        " IncompleteSignatureException IncompleteSignature MissingAuthenticationTokenException"
+        " MissingAuthenticationToken ExpiredTokenException RequestExpired",
+    ),
+    (
+        Unusable("the account may not do this", "account"),
+        "AccessDeniedException AccessDeniedException/ACCOUNT_DISABLED OptInRequired NotAuthorized"
+        " AccessDeniedException/INSUFFICIENT_ACCOUNT_REPUTATION ResourceNotFoundException/configuration-set",
+    ),
+    (
+        Unusable("the account's quota or spending limit is reached", "account"),
+        "ServiceQuotaExceededException ServiceQuotaExceededException/MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT",
+    ),
+    (Refused("bad_number"), "ValidationException/DestinationPhoneNumber ValidationException/COUNTRY_CODE_MISMATCH"),
+    (Refused("opted_out"), "ConflictException/DESTINATION_PHONE_NUMBER_OPTED_OUT"),
+    (Refused("blocked"), "ConflictException/DESTINATION_PHONE_NUMBER_BLOCKED_BY_PROTECT_NUMBER_OVERRIDE"),
+    (Refused("content"), "ValidationException/MessageBody ValidationException/MAXIMUM_SIZE_EXCEEDED"),
+    (
+        Refused("sender", elsewhere=True),
+        "ConflictException/NO_ORIGINATION_IDENTITIES_FOUND ConflictException/MESSAGE_TYPE_MISMATCH"
+        " ConflictException/NUMBER_CAPABILITIES_MISMATCH ConflictException/RESOURCE_NOT_ACTIVE"
+        " ResourceNotFoundException ValidationException/OriginationIdentity"
+        " ValidationException/INVALID_IDENTITY_FOR_DESTINATION_COUNTRY ValidationException/RESOURCE_NOT_ACCESSIBLE"
+        " ValidationException/INTERNATIONAL_SENDING_NOT_SUPPORTED ValidationException/SENDER_ID_NOT_REGISTERED"
+        " ValidationException/SENDER_ID_NOT_SUPPORTED ValidationException/SENDER_ID_REQUIRES_REGISTRATION",
+    ),
+    (
+        Refused("config", elsewhere=True),
+        "ConflictException/DESTINATION_COUNTRY_BLOCKED_BY_PROTECT_CONFIGURATION ValidationException/CHANNEL_NOT_ENABLED"
+        " ConflictException/DESTINATION_PHONE_NUMBER_NOT_VERIFIED ValidationException/COUNTRY_NOT_ENABLED"
+        " ValidationException/DESTINATION_COUNTRY_BLOCKED ValidationException/PRICE_OVER_THRESHOLD",
+    ),
+    (Refused("refused"), "ValidationException ConflictException"),
+)
+"""`__type` of an error with its Reason, its ResourceType or the field at fault: the service model, 2022-03-31, and the
+errors common to all of AWS.
+"""
+
+EVENTS: dict[str, ReceiptStatus] = {
+    "TEXT_QUEUED": ReceiptStatus.QUEUED,
+    "TEXT_PENDING": ReceiptStatus.SENT,
+    "TEXT_SENT": ReceiptStatus.SENT,
+    "TEXT_UNKNOWN": ReceiptStatus.SENT,  # after 72 hours without a word: says nothing that is final
+    "TEXT_SUCCESSFUL": ReceiptStatus.DELIVERED,  # taken by the carrier: counts where it is told to be final
+    "TEXT_DELIVERED": ReceiptStatus.DELIVERED,
+    "TEXT_INVALID": ReceiptStatus.UNDELIVERED,
+    "TEXT_INVALID_MESSAGE": ReceiptStatus.UNDELIVERED,
+    "TEXT_UNREACHABLE": ReceiptStatus.UNDELIVERED,
+    "TEXT_CARRIER_UNREACHABLE": ReceiptStatus.UNDELIVERED,
+    "TEXT_BLOCKED": ReceiptStatus.UNDELIVERED,
+    "TEXT_CARRIER_BLOCKED": ReceiptStatus.UNDELIVERED,
+    "TEXT_PROTECT_BLOCKED": ReceiptStatus.UNDELIVERED,
+    "TEXT_SPAM": ReceiptStatus.UNDELIVERED,
+    "TEXT_TTL_EXPIRED": ReceiptStatus.UNDELIVERED,
+}
+"""`eventType`: userguide/configuration-sets-event-types, 2026-11-28."""
+
+REASONS = _vendor.codes(
+    (Refused("refused"), "TEXT_UNREACHABLE TEXT_CARRIER_UNREACHABLE TEXT_TTL_EXPIRED"),
+    (Refused("bad_number"), "TEXT_INVALID"),
+    (Refused("content"), "TEXT_INVALID_MESSAGE"),
+    (Refused("blocked"), "TEXT_BLOCKED TEXT_CARRIER_BLOCKED TEXT_PROTECT_BLOCKED"),
+    (Refused("filtered"), "TEXT_SPAM"),
+)
+"""What such an event's name says of why."""
+
+TTL_S = (5, 259_200)
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,2}-[0-9]{1,2}")
+
+
+class AwsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of a provider of type "aws". Events come by SNS without raw delivery, subscribed to our URL, from one of
+    `topics`; or by an EventBridge API destination, proven by `callbacks`.
+    """
+
+    region: str
+    access_key_id: Secret
+    secret_access_key: Secret
+    session_token: Secret | None = None
+    configuration_set: str = ""  # whose event destinations tell of the message; "": nobody does
+    message_type: Literal["TRANSACTIONAL", "PROMOTIONAL"] = "TRANSACTIONAL"
+    topics: tuple[str, ...] = ()  # ARNs
+    callbacks: _proof.Callbacks | None = None
+    sns_certificate: str = ""  # PEM, in place of Amazon's: for rehearsals, where base_url confirms subscriptions too
+    base_url: str = ""  # "": the region's own
+
+    def __post_init__(self) -> None:
+        _proof.check(self.callbacks)
+        if not _REGION.fullmatch(self.region):
+            raise ValueError("region: is one of AWS's, such as eu-west-1")
+        if self.base_url:
+            _vendor.checked_base_url(self.base_url)
+        for topic in self.topics:
+            if not topic.startswith("arn:aws"):
+                raise ValueError("topics: are ARNs, such as arn:aws:sns:eu-west-1:123456789012:receipts")
+        if self.sns_certificate:
+            try:
+                _sns.public_key(self.sns_certificate.encode())
+            except ValueError:
+                raise ValueError("sns_certificate: is a PEM certificate with an RSA key, for rehearsals only") from None
+
+
+class Aws(_vendor.Vendor):
+    """One AWS account in one region, made from its config table."""
+
+    Options: ClassVar[type[msgspec.Struct]] = AwsOptions
+    capabilities = Capabilities(inbound=True, callback_per_message=False, greets=True)
+
+    def __init__(self, name: str, options: AwsOptions) -> None:
+        id_, secret = options.access_key_id.reveal(), options.secret_access_key.reveal()
+        token = options.session_token.reveal() if options.session_token else ""
+        self._proof = _proof.Proof(options.callbacks or _proof.NONE)
+        suffix = ".cn" if options.region.startswith("cn-") else ""
+        base_url = options.base_url or f"https://sms-voice.{options.region}.amazonaws.com{suffix}"
+        super().__init__(name, base_url, [secret, token, *self._proof.secrets])
+        self._key = _sigv4.Key(id_, secret, options.region, "sms-voice")
+        self._headers = {
+            "Content-Type": "application/x-amz-json-1.0",
+            "X-Amz-Target": "PinpointSMSVoiceV2.SendTextMessage",
+            **({"X-Amz-Security-Token": token} if token else {}),
+        }
+        self._fixed = {"MessageType": options.message_type, "ConfigurationSetName": options.configuration_set}
+        self._topics = frozenset(options.topics)
+        pem = options.sns_certificate.encode()
+        self._pinned = _sns.public_key(pem) if pem else None
+
+    def submit(self, attempt: Attempt) -> HttpRequest:
+        message, (least_s, most_s) = attempt.message, TTL_S
+        fields = {
+            "DestinationPhoneNumber": message.to,
+            "OriginationIdentity": message.sender,
+            "MessageBody": message.body,
+            **self._fixed,
+            "TimeToLive": min(max(attempt.valid_s, least_s), most_s) if attempt.valid_s else 0,
+            "Context": {"ref": attempt.reference},
+        }
+        body = msgspec.json.encode({name: value for name, value in fields.items() if value})
+        at = _sigv4.date(attempt.leased_us)
+        headers = {**self._headers, "X-Amz-Date": at}
+        parts = urlsplit(self._base_url)
+        signed = {**headers, "Host": parts.netloc}
+        proof = _sigv4.authorization(self._key, ("POST", f"{parts.path}/", ""), signed, body, at)
+        return HttpRequest("POST", f"{self._base_url}/", (*headers.items(), ("Authorization", proof)), body)
+
+    def answer(self, response: HttpResponse) -> Answer:
+        document = _wire.decode(response.body)
+        kind, id_, reason, what, field = _wire.texts(
+            document, "/__type", "/MessageId", "/Reason", "/ResourceType", "/Fields/0/Name"
+        )
+        if response.status == 200:
+            return Accepted(id_) if id_ else Unknown("200", "taken, but the answer names no message")
+        kind = kind.rpartition("#")[2] or response.headers.get("x-amzn-errortype", "").partition(":")[0]
+        known = [code for code in (f"{kind}/{told}" for told in (field, reason, what)) if code in CODES]
+        detail = next((text for text in _wire.texts(document, "/Message", "/message") if text), reason)
+        return _vendor.answered(CODES, response, known[0] if known else kind, detail)
+
+    def greeting(self, callback: Callback) -> Greeting | None:
+        """SNS asks once whether we want a topic's messages: by its SubscribeURL we say so."""
+        told = _sns.message_of(_wire.decode(callback.body))
+        if told.get("Type") != "SubscriptionConfirmation":
+            return None
+        _sns.prove(told, callback, self._topics, self._pinned)
+        url = _wire.scalar(told.get("SubscribeURL"))
+        home = self._pinned is not None and url.startswith(f"{self._base_url}/?Action=ConfirmSubscription&")
+        if not (home or _sns.SUBSCRIBE.fullmatch(url)):
+            raise BadSignature
+        return Greeting(request=HttpRequest("GET", url))
+
+    def receipts(self, callback: Callback) -> list[Receipt]:
+        event = self._authentic(callback)
+        if _wire.scalar(_wire.pick(event, "/inboundMessageId")):
+            return []
+        id_, word, to, reference, at = _wire.texts(
+            event, "/messageId", "/eventType", "/destinationPhoneNumber", "/context/ref", "/eventTimestamp"
+        )
+        if not id_ or word not in EVENTS:
+            raise BadCallback(f"an event has messageId, and an eventType that is one of {', '.join(EVENTS)}")
+        told: dict[str, object] = {"provider_id": id_, "reference": reference, "to": to, "error_code": ""}
+        if len(at) == 13 and at.isascii() and at.isdecimal():
+            told["at_ms"] = int(at)
+        if word == "TEXT_SUCCESSFUL" and _wire.pick(event, "/isFinal") is not True:
+            told["status"] = ReceiptStatus.SENT
+        return [_vendor.receipt(EVENTS, REASONS, word, word, **told)]
+
+    def inbound(self, callback: Callback) -> list[Inbound]:
+        event = self._authentic(callback)
+        id_, sender, to, text = _wire.texts(
+            event, "/inboundMessageId", "/originationNumber", "/destinationNumber", "/messageBody"
+        )
+        if _wire.scalar(_wire.pick(event, "/eventType")):
+            return []
+        if not id_ or not sender:
+            raise BadCallback("a text has inboundMessageId and originationNumber")
+        return [Inbound(id_, sender, to, text)]
+
+    def _authentic(self, callback: Callback) -> object:
+        """The event in a proven message of SNS, or of EventBridge."""
+        document = _wire.decode(callback.body)
+        told = _sns.message_of(document)
+        if "Type" not in told:
+            self._proof.check(callback)
+            return _wire.pick(document, "/detail")
+        _sns.prove(told, callback, self._topics, self._pinned)
+        return _wire.decode(_wire.scalar(told.get("Message")).encode("utf-8", "replace"))
