@@ -50,7 +50,7 @@ class Callback(msgspec.Struct, frozen=True):
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     """The provider took the message."""
 
-    provider_id: str
+    provider_id: str  # "" only where capabilities.ids says so
     segments: int = 0  # as the provider counts them; 0: it did not say
     segment_ids: tuple[str, ...] = ()  # where each segment has its own id, and its own receipt: all but the first
 
@@ -219,6 +219,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     inbound: bool = False
     callback_per_message: bool = True  # the callback URL travels with each message and carries our reference
     greets: bool = False  # it has the verb `greeting`, for the vendor asks before it sends callbacks
+    ids: bool = True  # False: an answer may name no id, and our reference is what the message is known by
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -89,7 +89,7 @@ class Plivo(_vendor.Vendor):
     """One Plivo account, made from its config table."""
 
     Options: ClassVar[type[msgspec.Struct]] = PlivoOptions
-    capabilities = Capabilities(inbound=True)
+    capabilities = Capabilities(receipts_per_segment=True, inbound=True)
 
     def __init__(self, name: str, options: PlivoOptions) -> None:
         self._tokens = tuple(token.reveal() for token in options.auth_token)

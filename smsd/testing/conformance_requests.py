@@ -181,7 +181,7 @@ def hostile(subject: Subject) -> None:
         status = random.choice([200, 201, 202, 204, 302, 400, 401, 404, 429, 500, 503, random.randint(100, 999)])
         headers = {"retry-after": random.choice(["1", "-1", "x", "9" * 400, "Wed, 21 Oct 2026 07:28:00 GMT", ""])}
         response = HttpResponse(status, headers, mutated(random, random.choice(bodies), bodies))
-        _proper_answer(subject.provider.answer(response), response)
+        _proper_answer(subject, subject.provider.answer(response), response)
 
 
 def answer(subject: Subject, vector: Vector) -> None:
@@ -219,11 +219,12 @@ def _well_formed(made: HttpRequest, what: str) -> None:
     hold(not made.body or "content-type" in named, f"{what}: a body comes with its Content-Type")
 
 
-def _proper_answer(read: Answer, response: HttpResponse) -> None:
+def _proper_answer(subject: Subject, read: Answer, response: HttpResponse) -> None:
     hold(type(read) in get_args(Answer), "answer gives no Answer")
     if isinstance(read, Accepted):
         hold(200 <= response.status < 300, f"a {response.status} is Accepted")
-        hold(read.provider_id and read.segments >= 0, "an Accepted has the vendor's id")
+        hold(read.provider_id or not subject.provider.capabilities.ids, "an Accepted has the vendor's id")
+        hold(read.segments >= 0, "an Accepted has no fewer segments than none")
     if isinstance(read, Refused):
         hold(read.reason in REFUSALS, f"{read.reason!r} is none of REFUSALS")
     if isinstance(read, Throttled) and read.after_s is not None:
