@@ -29,6 +29,7 @@ DIALECTS: Mapping[str, str] = {
     "telnyx": "smsd.testing.dialects.telnyx:Telnyx",
     "sinch": "smsd.testing.dialects.sinch:Sinch",
     "infobip": "smsd.testing.dialects.infobip:Infobip",
+    "bird": "smsd.testing.dialects.bird:Bird",
     "bandwidth": "smsd.testing.dialects.bandwidth:Bandwidth",
     "aws": "smsd.testing.dialects.aws:Aws",
     "kannel": "smsd.testing.dialects.kannel:Kannel",
