@@ -30,6 +30,7 @@ DIALECTS: Mapping[str, str] = {
     "sinch": "smsd.testing.dialects.sinch:Sinch",
     "infobip": "smsd.testing.dialects.infobip:Infobip",
     "bird": "smsd.testing.dialects.bird:Bird",
+    "messagebird": "smsd.testing.dialects.messagebird:MessageBird",
     "bandwidth": "smsd.testing.dialects.bandwidth:Bandwidth",
     "aws": "smsd.testing.dialects.aws:Aws",
     "kannel": "smsd.testing.dialects.kannel:Kannel",
