@@ -52,9 +52,9 @@ class Bird:
         self._secret = hashlib.sha256(account.secret.encode()).digest()
 
     def options(self, base_url: str) -> tuple[dict[str, object], dict[str, str]]:
-        told = {"base_url": base_url, "api_key": "env:CARRIER_KEY", "webhook_secret": ["env:CARRIER_SECRET"]}
+        told = {"base_url": base_url, "api_key": "env:CARRIER_SECRET", "webhook_secret": ["env:CARRIER_KEY"]}
         secret = f"whsec_{base64.b64encode(self._secret).decode()}"
-        return {"type": "bird", **told}, {"CARRIER_KEY": self._api_key, "CARRIER_SECRET": secret}
+        return {"type": "bird", **told}, {"CARRIER_SECRET": self._api_key, "CARRIER_KEY": secret}
 
     def sid_prefix(self, digits: str) -> str:
         return f"sms_{digits}"
