@@ -33,6 +33,7 @@ DIALECTS: Mapping[str, str] = {
     "messagebird": "smsd.testing.dialects.messagebird:MessageBird",
     "bandwidth": "smsd.testing.dialects.bandwidth:Bandwidth",
     "aws": "smsd.testing.dialects.aws:Aws",
+    "azure": "smsd.testing.dialects.azure:Azure",
     "kannel": "smsd.testing.dialects.kannel:Kannel",
 }
 """Each by the `type` of the provider that speaks it."""

@@ -1,0 +1,202 @@
+"""Azure Communication Services SMS: one text per POST signed by HMAC, repeatable, receipts and texts by Event Grid.
+
+Never does IO, never decides. Sources, all as of 2026-11-28:
+ - https://learn.microsoft.com/rest/api/communication/sms/sms/send (requests, answers; the spec of 2026-01-23)
+ - https://learn.microsoft.com/azure/communication-services/tutorials/hmac-header-tutorial (signature)
+ - https://learn.microsoft.com/azure/event-grid/communication-services-telephony-sms-events (receipts, texts)
+ - https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema (handshake)
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import ClassVar, cast
+from urllib.parse import urlsplit
+
+import msgspec
+
+from smsd.provider import (
+    Accepted,
+    Answer,
+    Attempt,
+    BadCallback,
+    Callback,
+    Capabilities,
+    Greeting,
+    HttpRequest,
+    HttpResponse,
+    Inbound,
+    Receipt,
+    ReceiptStatus,
+    Refused,
+    Unknown,
+    Unusable,
+)
+from smsd.secret import Secret
+from smsd_providers import _proof, _vendor, _wire
+
+CODES = _vendor.codes(
+    (Unusable("the access key or its signature was refused", "process"), "Denied"),
+    (Refused("sender", elsewhere=True), "Unauthorized"),  # a number that is none of the resource's: the SDKs' tests
+    (Refused("refused"), "BadRequest"),
+    (Refused("bad_number"), "recipient/400"),  # "Invalid To phone number format."
+)
+"""`error.code` of an answer, and the recipient's own httpStatusCode: github.com/Azure/azure-sdk-for-python, tests of
+communication-sms, and Azure/azure-rest-api-specs#11767, 2026-11-28. Azure documents no list.
+"""
+
+DETAILS = _vendor.codes(
+    (Refused("refused"), "4003 4006 4008 4020 5000 5001 9999"),
+    (Refused("filtered"), "4000 4009"),
+    (Refused("sender"), "4001 4010"),
+    (Refused("bad_number"), "4002 4004"),
+    (Refused("blocked"), "4005"),
+    (Refused("opted_out"), "4007"),
+)
+"""`deliveryStatusDetails` of a receipt: MicrosoftDocs/azure-docs, includes/codes/sms-sdk.md, 2024-07-22."""
+
+STATUSES: dict[str, ReceiptStatus] = {
+    "Delivered": ReceiptStatus.DELIVERED,
+    "Failed": ReceiptStatus.UNDELIVERED,
+}
+"""`deliveryStatus` of a receipt, 2026-11-28."""
+
+UNDECIDED = "5002"  # the carrier tells no receipts: says nothing that is final
+API_VERSION = "2026-01-23"
+WINDOW_S = 300  # how long a repeated request is recognised: rest/api/communication/repeatable-requests, 2026-11-28
+REPORT = "Microsoft.Communication.SMSDeliveryReportReceived"
+RECEIVED = "Microsoft.Communication.SMSReceived"
+VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
+
+
+class AzureOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of a provider of type "azure". Event subscriptions, in the Event Grid schema, lead to our two URLs with
+    a secret in them, which `callbacks` names.
+    """
+
+    base_url: str  # the resource's endpoint, such as https://salon.communication.azure.com
+    access_key: Secret  # one of the resource's two keys, as the portal shows it
+    callbacks: _proof.Callbacks | None = None
+
+    def __post_init__(self) -> None:
+        _vendor.checked_base_url(self.base_url)
+        _proof.check(self.callbacks)
+        try:
+            base64.b64decode(self.access_key.reveal(), validate=True)
+        except ValueError:
+            raise ValueError("access_key: is base64, as the portal shows it under Keys") from None
+
+
+class Azure(_vendor.Vendor):
+    """One Communication Services resource, made from its config table."""
+
+    Options: ClassVar[type[msgspec.Struct]] = AzureOptions
+    capabilities = Capabilities(idempotency_s=WINDOW_S, inbound=True, callback_per_message=False, greets=True)
+
+    def __init__(self, name: str, options: AzureOptions) -> None:
+        key = options.access_key.reveal()
+        self._proof = _proof.Proof(options.callbacks or _proof.NONE)
+        super().__init__(name, options.base_url, [key, *self._proof.secrets])
+        self._key = base64.b64decode(key)
+        self._url = f"{self._base_url}/sms?api-version={API_VERSION}"
+
+    def submit(self, attempt: Attempt) -> HttpRequest:
+        message = attempt.message
+        at = format_datetime(datetime.fromtimestamp(attempt.leased_us // 1_000_000, UTC), usegmt=True)
+        recipient = {"to": message.to, "repeatabilityRequestId": _id(attempt.idempotency_key)}
+        body = msgspec.json.encode(
+            {
+                "from": message.sender,
+                "smsRecipients": [{**recipient, "repeatabilityFirstSent": at}],
+                "message": message.body,
+                "smsSendOptions": {"enableDeliveryReport": True, "tag": attempt.reference},
+            }
+        )
+        return HttpRequest("POST", self._url, (_vendor.JSON, *signed(self._key, self._url, at, body)), body)
+
+    def answer(self, response: HttpResponse) -> Answer:
+        """What the one recipient was answered: a 202 may have a refusal in it."""
+        document = _wire.decode(response.body)
+        if response.status != 202:
+            code, detail = _wire.texts(document, "/error/code", "/error/message")
+            if response.status == 401 and code in CODES:  # the table knows more than the status
+                return _wire.filled(CODES[code], response, code, _wire.said(detail))
+            return _vendor.answered(CODES, response, code, detail)
+        id_, status, repeated, detail = _wire.texts(
+            document,
+            *(f"/value/0/{at}" for at in ("messageId", "httpStatusCode", "repeatabilityResult", "errorMessage")),
+        )
+        if status == "202" and id_ and repeated != "rejected" and _wire.pick(document, "/value/0/successful") is True:
+            return Accepted(id_)
+        if not _wire.count(status) or status == "202":
+            return Unknown(status or "202", "the answer does not say what became of the message")
+        told = HttpResponse(int(status), response.headers, b"")
+        return _vendor.answered(CODES, told, f"recipient/{status}", detail)
+
+    def greeting(self, callback: Callback) -> Greeting | None:
+        """Event Grid asks once whether we want a subscription's events: its code is the answer."""
+        document = _wire.decode(callback.body)
+        kind, code = _wire.texts(document, "/0/eventType", "/0/data/validationCode")
+        if kind != VALIDATION:
+            return None
+        self._proof.check(callback)
+        return Greeting(headers=(_vendor.JSON,), body=msgspec.json.encode({"validationResponse": code}))
+
+    def receipts(self, callback: Callback) -> list[Receipt]:
+        return [_receipt(data) for kind, data in self._authentic(callback) if kind == REPORT]
+
+    def inbound(self, callback: Callback) -> list[Inbound]:
+        return [_text(data) for kind, data in self._authentic(callback) if kind == RECEIVED]
+
+    def _authentic(self, callback: Callback) -> list[tuple[str, object]]:
+        """The events' types and data, once the callback is proven."""
+        self._proof.check(callback)
+        events = _wire.decode(callback.body)
+        if not isinstance(events, list):
+            raise BadCallback("a callback is a list of events in the Event Grid schema")
+        told = [
+            (_wire.scalar(_wire.pick(event, "/eventType")), _wire.pick(event, "/data"))
+            for event in cast("list[object]", events)
+        ]
+        if any(kind not in (REPORT, RECEIVED) for kind, _ in told):
+            raise BadCallback(f"an event's eventType is {REPORT} or {RECEIVED}")
+        return told
+
+
+def signed(key: bytes, url: str, at: str, body: bytes) -> tuple[tuple[str, str], ...]:
+    """The headers that prove a POST: x-ms-date, the body's hash, and the signature over both, path and host."""
+    parts = urlsplit(url)
+    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    text = f"POST\n{parts.path}?{parts.query}\n{at};{parts.netloc};{digest}"
+    signature = base64.b64encode(hmac.digest(key, text.encode(), "sha256")).decode()
+    proof = f"HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature={signature}"
+    return ("x-ms-date", at), ("x-ms-content-sha256", digest), ("Authorization", proof)
+
+
+def _id(key: str) -> str:
+    """A UUID that stands for the key: Azure wants one."""
+    digits = hashlib.sha256(key.encode()).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:32]}"
+
+
+def _receipt(data: object) -> Receipt:
+    id_, word, to, details = _wire.texts(data, "/messageId", "/deliveryStatus", "/to", "/deliveryStatusDetails")
+    if not id_ or word not in STATUSES:
+        raise BadCallback(f"a receipt has messageId, and a deliveryStatus that is one of {', '.join(STATUSES)}")
+    reference = next((tag for tag in _wire.texts(data, "/tag", "/Tag") if tag), "")
+    told: dict[str, object] = {"provider_id": id_, "reference": reference, "to": to}
+    found = re.match("[0-9]{4}", details) if word == "Failed" else None
+    code = found[0] if found else ""
+    if code == UNDECIDED:
+        told |= {"status": ReceiptStatus.SENT, "reason": ""}
+    return _vendor.receipt(STATUSES, DETAILS, word, code, **told)
+
+
+def _text(data: object) -> Inbound:
+    id_, sender, to, text, parts = _wire.texts(data, "/messageId", "/from", "/to", "/message", "/segmentCount")
+    if not id_ or not sender:
+        raise BadCallback("a text has messageId and from")
+    return Inbound(id_, sender, to, text, max(1, _wire.count(parts)))

@@ -1,0 +1,86 @@
+"""Azure Communication Services: held to the contract by the kit, to Microsoft's documents by vectors."""
+
+import base64
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from smsd.provider import BadSignature, Callback, Greeting
+from smsd.secret import Secret
+from smsd.testing.conformance import Check, Outcome, checks, read_vectors
+from smsd.testing.conformance_subject import attempt
+from smsd_providers._proof import Callbacks
+from smsd_providers.azure import Azure, AzureOptions, signed
+
+VECTORS = Path(__file__).parent / "vectors" / "azure.json"
+ENV = {"KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "CODE": "shared-secret", "SHORT": "no base64"}
+
+
+def made(key: str = "KEY") -> Azure:
+    proven = Callbacks(by="query", name="code", secrets=(Secret("env:CODE", env=ENV),))
+    url = "https://res.communication.azure.com"
+    return Azure("main", AzureOptions(base_url=url, access_key=Secret(f"env:{key}", env=ENV), callbacks=proven))
+
+
+def sign(callback: Callback) -> Callback:
+    """As Event Grid would: it calls the URL that it was told."""
+    return msgspec.structs.replace(callback, url="https://sms.example.com/webhooks/main/status?code=shared-secret")
+
+
+@pytest.mark.parametrize("check", checks(Azure, VECTORS, sign), ids=str)
+def test_conforms(check: Check) -> None:
+    """Azure keeps the contract."""
+    result = check.run()
+    assert result.outcome is not Outcome.FAILED, result.detail
+
+
+def test_nothing_is_left_unchecked() -> None:
+    """The kit skips only what Azure does not have: a URL with each message, a look-up."""
+    skipped = [check.name for check in checks(Azure, VECTORS, sign) if check.run().outcome is Outcome.SKIPPED]
+    assert skipped == ["callback url", "look-up"]
+
+
+def test_a_request_is_signed_as_the_sdk_signs_it() -> None:
+    """The vector request-hmac-sha256, by azure-communication-sms 1.1.0 with its clock fixed."""
+    body = b'{"from":"+14255550001","smsRecipients":[{"to":"+14255550002"}],"message":"hi"}'
+    url = "https://res.communication.azure.com/sms?api-version=2021-03-07"
+    assert signed(base64.b64decode(ENV["KEY"]), url, "Mon, 23 Nov 2026 10:42:11 GMT", body) == (
+        ("x-ms-date", "Mon, 23 Nov 2026 10:42:11 GMT"),
+        ("x-ms-content-sha256", "BZonV5p0P9sZyVLw2+4ZR++PzRR7X9Jel7yUOl9fqfY="),
+        (
+            "Authorization",
+            "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256"
+            "&Signature=QSUD6oMImz0xwLFH5kNzLp/NOIUXiI+95eSwTjxMrwg=",
+        ),
+    )
+
+
+def test_a_resend_under_one_key_has_one_uuid() -> None:
+    """It stands for the key, and another key has another."""
+    provider, first = made(), attempt()
+    later = msgspec.structs.replace(first, leased_us=first.leased_us + 60_000_000, reference="2.acme/m1")
+    other = msgspec.structs.replace(first, idempotency_key="key-2")
+    rows = [msgspec.json.decode(provider.submit(one).body)["smsRecipients"][0] for one in (first, later, other)]
+    ids = [row["repeatabilityRequestId"] for row in rows]
+    assert ids[0] == ids[1] != ids[2]
+    assert re.fullmatch("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}", ids[0])
+    assert rows[0]["repeatabilityFirstSent"] == "Tue, 24 Nov 2026 23:01:37 GMT"
+
+
+def test_event_grid_is_answered_with_its_code() -> None:
+    """Once the URL has our secret in it; what is no question is none."""
+    by_name = {vector.name: vector.callback for vector in read_vectors(VECTORS)}
+    asked = by_name["handshake"]
+    body = b'{"validationResponse":"512d38b6-c7b8-40c8-89fe-f46f9e9622b6"}'
+    assert made().greeting(asked) == Greeting(headers=(("Content-Type", "application/json"),), body=body)
+    assert made().greeting(by_name["delivered"]) is None
+    with pytest.raises(BadSignature):
+        made().greeting(msgspec.structs.replace(asked, url="https://sms.example.com/webhooks/main/status?code=guess"))
+
+
+def test_a_key_that_is_none_is_a_mistake() -> None:
+    """The sentence names the key and where the right one is."""
+    with pytest.raises(ValueError, match="access_key: is base64, as the portal shows it"):
+        made("SHORT")
