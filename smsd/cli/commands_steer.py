@@ -135,7 +135,9 @@ DEAD = (
 
 OF_TENANT = word("TENANT", "whose settings", read=tenant)
 AGAIN = "; give it again for more"
-SETTINGS = ("limits", "class_limits", "plan", "sender", "region", "route", "countries", "zone")
+SETTINGS = (
+    "limits", "class_limits", "plan", "sender", "region", "route", "countries", "zone", "stop_closes", "cancel_words",
+)  # fmt: skip
 
 TENANTS = (
     Command(
@@ -152,6 +154,8 @@ TENANTS = (
             option("--route", "NAME", "a route of the config"),
             option("--country", "CODE", f"where texts may go, as IE{AGAIN}", name="countries", again=True),
             option("--zone", "ZONE", "the time zone, as Europe/Dublin"),
+            option("--stop-closes", "SCOPE", "what a STOP closes at least", choices=("marketing", "all")),
+            option("--cancel-words", "MEANING", "what CANCEL means in a reply", choices=("stop", "appointment")),
             option("--unset", "KEY", f"what is the config's again{AGAIN}", again=True, choices=SETTINGS),
             CONFIG,
             JSON,
@@ -187,8 +191,9 @@ TENANTS = (
             CONFIG,
             JSON,
         ),
-        more="CSV has a column tenant and any of limits, class_limits.CLASS, plan, sender, region, route, countries "
-        "and zone; several limits or countries are separated by semicolons, and an empty cell sets nothing. A line of "
+        more="CSV has a column tenant and any of limits, class_limits.CLASS, plan, sender, region, route, countries, "
+        "zone, stop_closes and cancel_words; several limits or countries are separated by semicolons, and an empty "
+        "cell sets nothing. A line of "
         'JSON is such as {"tenant": "acme", "limits": ["50/s"], "class_limits": {"marketing": ["10/s"]}}. A line goes '
         "in the place of all that was set for its tenant. Every mistake is told with its line.",
         codes=("1 when --skip-mistakes left some out", "2 when there is a mistake, and nothing was set"),

@@ -28,6 +28,8 @@ def set_(
     route: str,
     countries: list[str],
     zone: str,
+    stop_closes: str,
+    cancel_words: str,
     unset: list[str],
     config: Path,
     json: bool,
@@ -35,7 +37,7 @@ def set_(
     """Change settings of one tenant."""
     given: dict[str, object] = {
         "limits": limits, "plan": plan, "sender": sender, "region": region, "route": route, "countries": countries,
-        "zone": zone,
+        "zone": zone, "stop_closes": stop_closes, "cancel_words": cancel_words,
     }  # fmt: skip
     changes = {name: value for name, value in given.items() if value}
     by_class: dict[str, list[str]] = {}
@@ -113,6 +115,8 @@ async def _holds(store: "Reached", tenant: str, made: "Table | None") -> dict[st
         "route": terms.route,
         "countries": list(terms.countries),
         "zone": terms.zone,
+        "stop_closes": terms.stop_closes,
+        "cancel_words": terms.cancel_words,
     }
 
 

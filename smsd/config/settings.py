@@ -196,6 +196,7 @@ class ClassConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 8
     backoff_us: tuple[Us, Us] = field(name="backoff", default=(2 * SECOND_US, 600 * SECOND_US))  # first and largest
     on_unknown: Literal["resend", "hold"] = "hold"
+    opt_out: Literal["marketing", "all"] = "all"  # the narrowest scope that keeps it from whoever has opted out
     max_in_flight_share: Annotated[float, Meta(gt=0, le=1)] = 1.0
 
     @property
@@ -206,7 +207,7 @@ class ClassConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 CLASSES = {
     "reminder": ClassConfig(weight=8, expire_after_us=12 * HOUR_US, on_unknown="resend"),
-    "marketing": ClassConfig(weight=1, expire_after_us=24 * HOUR_US, max_in_flight_share=0.8),
+    "marketing": ClassConfig(weight=1, expire_after_us=24 * HOUR_US, max_in_flight_share=0.8, opt_out="marketing"),
 }
 """The classes that hold without `[classes]`, and the defaults of classes of these names."""
 
@@ -223,6 +224,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     route: Name = "default"
     countries: tuple[Countries, ...] = ("*",)
     zone: str = ""
+    stop_closes: Literal["marketing", "all"] = "marketing"
+    cancel_words: Literal["stop", "appointment"] = "stop"
 
 
 class PlanConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,6 +238,8 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True):
     route: Name | None = None
     countries: tuple[Countries, ...] | None = None
     zone: str | None = None
+    stop_closes: Literal["marketing", "all"] | None = None
+    cancel_words: Literal["stop", "appointment"] | None = None
 
 
 class TenantConfig(PlanConfig, frozen=True, kw_only=True):
@@ -307,6 +312,13 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     events_max: Annotated[int, Meta(ge=1000, le=1_000_000_000)] = 5_000_000
 
 
+class OptOutConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What texts that people send close, whoever's they are."""
+
+    all_in: tuple[Country, ...] = ("US", "PR", "VI", "GU", "AS", "MP", "CA")  # STOP closes everything to their numbers
+    parts_wait_us: Us = field(name="parts_wait", default=180 * SECOND_US)  # for the rest of a text that came in parts
+
+
 class SandboxConfig(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = False
     allow_to: tuple[Prefix, ...] = ()
@@ -335,4 +347,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     providers: dict[Name, ProviderConfig] = field(default_factory=dict[str, ProviderConfig])
     status_webhooks: dict[Name, StatusWebhook] = field(default_factory=dict[str, StatusWebhook])
     retention: RetentionConfig = RetentionConfig()
+    opt_out: OptOutConfig = OptOutConfig()
     sandbox: SandboxConfig = SandboxConfig()

@@ -237,15 +237,9 @@ def _sections(found: _Found, old: Config, new: Config) -> None:
     _countries(found, "dispatch", ALL, old.dispatch.countries, new.dispatch.countries)
     for said in fields(old.dispatch, new.dispatch, ("countries",)):
         found.add("changed", "dispatch", ALL, said)
-    for key, unit in (("messages", "messages_us"), ("bodies", "bodies_us"), ("events", "events_us")):
-        before, after = getattr(old.retention, unit), getattr(new.retention, unit)
-        if before != after:
-            how = "shorter" if after < before else "longer"
-            found.add(
-                "changed", "retention", ALL, f"{key} kept {how}: {show_duration(before)} -> {show_duration(after)}"
-            )
-    for said in fields(old.retention, new.retention, ("messages", "bodies", "events")):
-        found.add("changed", "retention", ALL, said)
+    _retention(found, old, new)
+    for said in fields(old.opt_out, new.opt_out):
+        found.add("changed", "opt_out", ALL, said)
     if new.sandbox.enabled and not old.sandbox.enabled:
         allowed = _few(new.sandbox.allow_to) or "none"
         found.add("cut_off", "sandbox", ALL, f"on: no number is texted for real but those that begin with: {allowed}")
@@ -261,6 +255,18 @@ def _sections(found: _Found, old: Config, new: Config) -> None:
         else:
             for said in fields(before, after):
                 found.add("changed", "status webhook", name, said)
+
+
+def _retention(found: _Found, old: Config, new: Config) -> None:
+    for key, unit in (("messages", "messages_us"), ("bodies", "bodies_us"), ("events", "events_us")):
+        before, after = getattr(old.retention, unit), getattr(new.retention, unit)
+        if before != after:
+            how = "shorter" if after < before else "longer"
+            found.add(
+                "changed", "retention", ALL, f"{key} kept {how}: {show_duration(before)} -> {show_duration(after)}"
+            )
+    for said in fields(old.retention, new.retention, ("messages", "bodies", "events")):
+        found.add("changed", "retention", ALL, said)
 
 
 def _few(names: Iterable[str], *, by_name: bool = True) -> str:

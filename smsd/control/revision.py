@@ -16,7 +16,7 @@ from smsd.control.made import made, read
 from smsd.store import keys
 from smsd.store.shard import Shard
 
-COMPILED = 1
+COMPILED = 2
 """Raised when what the scripts read changes its form, so that a new release publishes the same file again."""
 
 HASHES_KEPT = 64
@@ -37,9 +37,10 @@ def content_hash(config: Config) -> str:
 
 
 def for_scripts(config: Config) -> dict[str, object]:
-    """All that the scripts read of a config: `compiled`, the classes' receipt timeouts, how long what is kept."""
+    """All that the scripts read of a config: `compiled`, more of the classes, how long what is kept."""
     rows = cast("list[list[object]]", compiled(config)["classes"])
-    classes = [[*row[:3], config.classes[str(row[0])].receipt_timeout_us] for row in rows]
+    named = [(row, config.classes[str(row[0])]) for row in rows]
+    classes = [[*row[:3], one.receipt_timeout_us, int(one.opt_out == "marketing")] for row, one in named]
     kept = config.retention
     keep = [kept.messages_us, int(kept.bodies_us == 0), config.dispatch.slack_ms * 1000]
     return {**compiled(config), "classes": classes, "keep": keep}

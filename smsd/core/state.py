@@ -17,6 +17,7 @@ NEXT: Final[dict[str, dict[State, str]]] = {
     NEW: {
         S.QUEUED: "admitted",
         S.CANCELLED: "its cancel came first",
+        S.SUPPRESSED: "the recipient has opted out",
         S.REJECTED: "not valid; an event about the entry, no message comes to be",
     },
     S.QUEUED: {
@@ -27,7 +28,7 @@ NEXT: Final[dict[str, dict[State, str]]] = {
         S.DELIVERED: "a receipt for an earlier attempt ends a resend that still waits",
         S.UNDELIVERED: "a receipt for an earlier attempt ends a resend that still waits",
         S.SUBMITTED: "a late answer: the earlier attempt was taken, the resend is not needed",
-        S.UNKNOWN: "a resend was withdrawn: the earlier attempt may still have left",
+        S.UNKNOWN: "a resend was withdrawn, or its recipient opted out: the earlier attempt may still have left",
         S.UNCONFIRMED: "a resend's deadline passed: the earlier attempt may have left",
     },
     S.LEASED: {

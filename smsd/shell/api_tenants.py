@@ -6,7 +6,7 @@ Never decides what a setting means, and never touches a message: smsd/control/te
 import re
 import time
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     route: str | msgspec.UnsetType = msgspec.UNSET
     countries: list[str] | msgspec.UnsetType = msgspec.UNSET
     zone: str | msgspec.UnsetType = msgspec.UNSET
+    stop_closes: Literal["marketing", "all"] | msgspec.UnsetType = msgspec.UNSET
+    cancel_words: Literal["stop", "appointment"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class TenantSettings(Settings, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,6 +63,8 @@ class InForce(msgspec.Struct, frozen=True):
     route: str
     countries: list[str]
     zone: str
+    stop_closes: str
+    cancel_words: str
 
 
 class TenantShown(msgspec.Struct, frozen=True):
@@ -139,6 +143,8 @@ def _shown(config: Config, tenant: str, made: dict[str, Any] | None) -> TenantSh
         terms.route,
         list(terms.countries),
         terms.zone,
+        terms.stop_closes,
+        terms.cancel_words,
     )
     return TenantShown(tenant, made, held)
 

@@ -15,7 +15,8 @@ from tests.support.twins import HOUR, MINUTE, SECOND, Config, Pair
 
 TENANTS = ("a", "b", "c.x", "d-1")
 CLASSES = {"otp": (20, 1000), "reminder": (8, 1000), "marketing": (1, 600)}
-SENDERS = ("S", "T")
+SENDERS = ("S", "50505")
+PEOPLE = ("+353861234567", "+353861234567", "+353861234568", "+14155550100")
 ROUTES = ("default", "us")
 PROVIDERS = ("main", "spare", "third")
 SHORT = ("1/s", "2/s burst 2", "5/s", "10/s burst 3", "30/m")
@@ -46,6 +47,8 @@ EVERY = (
     "resume",
     "withdraw",
     "lift",
+    "opt_out",
+    "opt_in",
 )
 
 
@@ -69,10 +72,10 @@ def history(seed: int, length: int) -> tuple[Setting, list[Op]]:
     """The history of a seed. Most are about everything, some about limits, unknown outcomes or pauses."""
     rng = random.Random(seed)
     weights = rng.choice((
-        (20, 25, 25, 20, 10, 5, 3, 4, 2, 2, 3, 1, 1),
-        (35, 25, 40, 15, 2, 4, 1, 2, 4, 1, 2, 0, 0),
-        (15, 10, 20, 25, 20, 8, 8, 8, 1, 1, 1, 2, 1),
-        (20, 25, 30, 15, 2, 10, 1, 4, 2, 8, 8, 4, 3),
+        (20, 25, 25, 20, 10, 5, 3, 4, 2, 2, 3, 1, 1, 1, 1),
+        (35, 25, 40, 15, 2, 4, 1, 2, 4, 1, 2, 0, 0, 0, 0),
+        (15, 10, 20, 25, 20, 8, 8, 8, 1, 1, 1, 2, 1, 2, 3),
+        (20, 25, 30, 15, 2, 10, 1, 4, 2, 8, 8, 4, 3, 4, 4),
     ))  # fmt: skip
     setting = Setting(weights, rng.choice((0, 3, 6, 9)), rng.randint(1, len(TENANTS)), rng.random() < 0.35)
     names = rng.choices(EVERY, weights, k=length)
@@ -125,7 +128,7 @@ class Player:
         message = Message(
             tenant,
             id_ if rng.random() < 0.97 else f"early{rng.randint(1, 3)}",
-            "+353861234567",
+            rng.choice(PEOPLE),
             rng.choice(SENDERS),
             "See you at ten.",
             class_,
@@ -213,7 +216,9 @@ class Player:
                 waited = rng.choice(("", "provider_down", "throttled_out"))
                 return o.Retry(key, fence, kind, attempt, provider, at, rng.randint(0, 1), waited, extra)
             case "fail":
-                return o.Fail(key, fence, kind, attempt, provider, "refused", extra)
+                return o.Fail(
+                    key, fence, kind, attempt, provider, rng.choice(("refused", "refused", "opted_out")), extra
+                )
             case "elsewhere":
                 others = ",".join(sorted(p for p in PROVIDERS if p != provider))
                 return o.Elsewhere(key, fence, kind, attempt, provider, others, extra)
@@ -286,7 +291,7 @@ class Player:
             parts = rng.choice((1, 1, 1, 0, 2, 3))
             status = rng.choices(STATUSES, (10, 6, 3, 2, 1))[0]
             by_id = rng.random() < 0.4
-            reason = "blocked" if status == "undelivered" else ""
+            reason = rng.choice(("blocked", "blocked", "opted_out")) if status == "undelivered" else ""
             receipts.append(
                 ReceiptFor(
                     "" if by_id else key, 0 if by_id else attempt, provider, id_, status, reason, "", status, parts
@@ -328,6 +333,18 @@ class Player:
         if self.withdrawn:
             await self.pair.lift(self.withdrawn.pop(rng.randrange(len(self.withdrawn))))
 
+    # ---- The recipients ----------------------------------------------------------------------------------------------
+
+    async def opt_out(self, rng: random.Random) -> None:
+        """Of a tenant or a sender, marketing or all."""
+        whose = rng.choice((*(f"t:{t}" for t in TENANTS[: self.setting.tenants]), *(f"s:{s}" for s in SENDERS)))
+        await self.pair.opt_out(whose, rng.choice(PEOPLE), rng.choice(("marketing", "all")))
+
+    async def opt_in(self, rng: random.Random) -> None:
+        """Somebody who is on the list."""
+        if known := sorted(self.pair.twin.book.opt_outs):
+            await self.pair.opt_in(*rng.choice(known))
+
     # ---- The end -----------------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
@@ -336,6 +353,7 @@ class Player:
             await self.pair.resume(mark)
         for mark in set(self.withdrawn):
             await self.pair.lift(mark)
+        await self._open_all()
         await self.pair.put(Config(CLASSES, {}, {}, {}, {}))
         offers = [Offer(name, 1, 100) for name in PROVIDERS]
         for span in (0, MINUTE, HOUR, 13 * HOUR, 60 * HOUR, 80 * HOUR, 80 * HOUR, HOUR):
@@ -347,6 +365,11 @@ class Player:
             unsure = await self.pair.claim(100, 30 * SECOND)
             if unsure:
                 await self.pair.settle([o.Hold(u.key, 0, "hold", u.attempt, u.provider) for u in unsure])
+        await self._open_all()
+
+    async def _open_all(self) -> None:
+        for whose, to in list(self.pair.twin.book.opt_outs):
+            await self.pair.opt_in(whose, to)
 
     async def _lease_all(self, route: str, offers: Sequence[Offer]) -> None:
         while True:

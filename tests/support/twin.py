@@ -76,8 +76,8 @@ def retry(m: Leased, at_us: int) -> o.Retry:
     return o.Retry(*head(m), "retry", m.attempt, m.provider, at_us, 1, "", ())
 
 
-def fail(m: Leased) -> o.Fail:
-    return o.Fail(*head(m), "fail", m.attempt, m.provider, "refused", ())
+def fail(m: Leased, reason: str = "refused") -> o.Fail:
+    return o.Fail(*head(m), "fail", m.attempt, m.provider, reason, ())
 
 
 def unknown(m: Leased) -> o.Unknown:

@@ -13,11 +13,13 @@ from redis.asyncio import Redis
 
 from smsd.core import outcome, state
 from smsd.core.limit import Limit, parse, spacing_us
+from smsd.core.optout import Scope
 from smsd.core.twin import values
 from smsd.core.twin.limits import Limits
 from smsd.core.twin.shard import Shard as Twin
 from smsd.message import Entry, Leased
-from smsd.store import holds, keys, record, shard
+from smsd.store import holds, keys, optouts, record, shard
+from smsd.store.find import hashed
 
 SECOND, MINUTE, HOUR = 1_000_000, 60_000_000, 3_600_000_000
 START = 1_700_000_000 * SECOND
@@ -42,7 +44,10 @@ class Config(NamedTuple):
         named = self.tenants.keys() | self.tenant_classes.keys()
         by_class = {t: {c: read(x) for c, x in self.tenant_classes.get(t, {}).items()} for t in named}
         return values.Settings(
-            {name: values.Class(weight, share, 48 * HOUR) for name, (weight, share) in self.classes.items()},
+            {
+                name: values.Class(weight, share, 48 * HOUR, "marketing" if name == "marketing" else "all")
+                for name, (weight, share) in self.classes.items()
+            },
             slack_us=SLACK,
             tenants={t: read(self.tenants.get(t, ())) for t in named},
             tenant_classes=by_class,
@@ -62,7 +67,10 @@ class Config(NamedTuple):
             for t in named
         }
         return {
-            "classes": [[name, weight, share, 48 * HOUR] for name, (weight, share) in self.classes.items()],
+            "classes": [
+                [name, weight, share, 48 * HOUR, int(name == "marketing")]
+                for name, (weight, share) in self.classes.items()
+            ],
             "keep": [72 * HOUR, 1, SLACK],
             **tenants,
             **{f"s:{s}": compiled(x) for s, x in self.senders.items()},
@@ -205,6 +213,15 @@ class Pair:
         """Whether that changed anything."""
         same("lift", await holds.lift(self.store, mark), self.twin.lift(mark))
 
+    async def opt_out(self, whose: str, to: str, scope: Scope) -> None:
+        """Whether that changed anything."""
+        closed = await optouts.close(self.store, whose, [optouts.OptOut(to, scope, source="api")])
+        same("opt out", closed == 1, self.twin.opt_out(whose, to, scope))
+
+    async def opt_in(self, whose: str, to: str) -> None:
+        """Whether that changed anything."""
+        same("opt in", await optouts.open_(self.store, whose, [to]), int(self.twin.opt_in(whose, to) != ""))
+
     # ---- What both say -----------------------------------------------------------------------------------------------
 
     async def _compare_events(self) -> None:
@@ -309,8 +326,10 @@ HASHES = (
     "pause",
     "limit",
     "withdrawn",
+    "last",
+    "optout",
 )
-LEX = ("lanes", "ready", "flows", "wait", "park", "paused", "due", "who")
+LEX = ("lanes", "ready", "flows", "wait", "park", "paused", "due", "who", "optlist")
 SCORED = ("wake", "lease", "dline", "await", "unsure", "earlyat", "ended", "withdrawing")
 
 View = dict[str, Any]
@@ -337,6 +356,8 @@ async def view(client: Redis) -> View:
     out["lane"] = {lane: told[:6] for lane, told in lanes.items()}
     out["head costs"] = {lane: told[6] for lane, told in lanes.items() if told[6]}  # 0: nobody has looked
     out["withdrawn"] = {what: int(value.split()[0]) for what, value in out["withdrawn"].items()}
+    out["last"] = {where: key.decode() for where, key in out["last"].items()}
+    out["optout"] = {where: optouts.SCOPES[value[:1].decode()] for where, value in out["optout"].items()}
     out["place"] = {name: order.decode() for name, order in out["place"].items()}
     out["inflight"] = {name: int(n) for name, n in out["inflight"].items()}
     out["ref"] = {name: at.decode() for name, at in out["ref"].items()}
@@ -390,6 +411,9 @@ def twin_view(twin: Twin) -> View:
         "tags": {name: tag for name, tag in tags.items() if tag},
         "withdrawn": dict(book.withdrawn),
         "withdrawing": {mark: book.withdrawn[mark] for mark in book.withdrawing},
+        "last": {f"{sender}\0{hashed(to)}": key for (sender, to), key in book.last.items()},
+        "optout": {optouts.field(mark, to): scope for (mark, to), scope in book.opt_outs.items()},
+        "optlist": sorted(optouts.field(mark, to) for mark, to in book.opt_outs),
         "due": sorted(f"{c}\0{at:016}\0{key}" for c, timers in book.due.items() for key, at in timers.all().items()),
         "dline": book.deadlines.all(),
         "lease": book.leases.all(),

@@ -5,6 +5,7 @@ Never judges an entry: core.admit did. An entry that another call has handled is
 
 from typing import Final, assert_never
 
+from smsd.core.twin import optouts
 from smsd.core.twin.book import Book
 from smsd.core.twin.lanes import enqueue, put_due
 from smsd.core.twin.values import Record
@@ -42,6 +43,9 @@ def _send(book: Book, entry: Send, class_: str, number: int) -> str:
     if old is not None or book.is_withdrawn(r.lane, _written_at(book, entry)):
         book.finish(r, State.CANCELLED, reason="cancelled", **extra)
         return "cancelled"
+    if closed := optouts.covers(book, r):
+        book.finish(r, State.SUPPRESSED, reason="opted_out", detail=closed, **extra)
+        return "suppressed"
     book.bodies[key] = message
     if entry.not_before_us > book.now_us:
         put_due(book, r, entry.not_before_us)
@@ -73,6 +77,7 @@ def _record(book: Book, entry: Send, class_: str, number: int) -> Record:
         print=entry.fingerprint,
         entered=book.now_us,
         echo=_echo(m, entry.entry_id),
+        to=m.to,
     )
 
 

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from typing import Final
 
 from smsd.core.fair import Queue, Turns
+from smsd.core.optout import Scope
 from smsd.core.state import FINAL
 from smsd.core.twin.limits import Limits
 from smsd.core.twin.timers import Timers
@@ -59,6 +60,8 @@ class Book:
         self.awaited = Timers()  # keys by the time at which they end without a receipt
         self.unsure = Timers()  # keys by the time of the next look
         self.refs: dict[tuple[str, str], tuple[int, str]] = {}  # provider, its id -> attempt, key
+        self.last: dict[tuple[str, str], str] = {}  # sender, recipient -> the last message that a provider took
+        self.opt_outs: dict[tuple[str, str], Scope] = {}  # t:tenant or s:sender, recipient -> what is closed
         self.early: dict[tuple[str, str], list[Receipt]] = {}
         self.early_at: dict[tuple[str, str], int] = {}
         self.ended = Timers()  # keys by the time at which the record goes

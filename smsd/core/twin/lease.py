@@ -6,7 +6,7 @@ constant of lanes, and never takes a message that one of its limits, its provide
 
 from collections.abc import Sequence
 
-from smsd.core.twin import lanes
+from smsd.core.twin import lanes, optouts
 from smsd.core.twin.book import Book
 from smsd.core.twin.limits import admits_at
 from smsd.core.twin.values import Lane, Lease, Offer, Record
@@ -183,6 +183,8 @@ class Pass:
             r, refused_us = book.records[message[2]], lane.refused_us if i == 0 else 0
             if r.deadline <= book.now_us:
                 expire(book, r, "throttled_out" if refused_us else "")
+            elif closed := optouts.covers(book, r):
+                optouts.suppress(book, r, closed)
             else:
                 refused = self._try(lane, r, refused_us)
                 if refused is not None:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from smsd.core.receipt import Verdict, judge
+from smsd.core.twin import optouts
 from smsd.core.twin.book import Book
 from smsd.core.twin.lanes import withdraw
 from smsd.core.twin.values import Receipt, Record, Taken
@@ -30,6 +31,8 @@ def apply(book: Book, r: Record, attempt: int, receipt: Receipt) -> str:
     whose = known.provider if known else r.provider if attempt == r.attempt else receipt.provider
     if r.state is None or whose != receipt.provider or not 1 <= attempt <= r.attempt:
         return Verdict.ORPHAN
+    if receipt.reason == "opted_out":
+        optouts.learn(book, r, receipt.provider)
     if r.state is State.LEASED:
         return _park(r, attempt, receipt)
     segments = _segments(r, known, receipt.parts)

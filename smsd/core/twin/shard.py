@@ -6,9 +6,10 @@ Never decides: each verb is a module beside this one.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
+from smsd.core.optout import Scope
 from smsd.core.outcome import Outcome
 from smsd.core.state import FINAL
-from smsd.core.twin import lease, settle, sweep, withdrawals
+from smsd.core.twin import lease, optouts, settle, sweep, withdrawals
 from smsd.core.twin.admit import admit
 from smsd.core.twin.book import Book, Event
 from smsd.core.twin.receipts import take
@@ -122,6 +123,14 @@ class Shard:
     def lift(self, mark: str) -> bool:
         """Ends a withdrawal."""
         return withdrawals.lift(self._begin(), mark)
+
+    def opt_out(self, mark: str, to: str, scope: Scope) -> bool:
+        """Closes a scope to a recipient, for `t:TENANT` or `s:SENDER`; whether that changed anything."""
+        return optouts.close(self.book, mark, to, scope)
+
+    def opt_in(self, mark: str, to: str) -> str:
+        """Opens what is closed: the scope that was, "" where none."""
+        return self.book.opt_outs.pop((mark, to), "")
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 

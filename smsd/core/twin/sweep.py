@@ -6,6 +6,7 @@ Never ends as expired what may have left. What it tidies away decides nothing an
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
+from smsd.core.twin import optouts
 from smsd.core.twin.book import Book
 from smsd.core.twin.lanes import remove
 from smsd.core.twin.receipts import apply_parked
@@ -93,8 +94,12 @@ def _end_leases(book: Book, settle_us: Mapping[str, int], most: int) -> int:
 
 def _purge(book: Book, key: str) -> None:
     """The record goes, and with it the duplicate window."""
-    for taken in book.records[key].taken:
+    r = book.records[key]
+    for taken in r.taken:
         book.refs.pop((taken.provider, taken.provider_id), None)
+    said = optouts.said_by(r)
+    if said and book.last.get(said) == key:
+        del book.last[said]
     del book.records[key]
     book.bodies.pop(key, None)
     book.ended.drop(key)

@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from smsd.core.limit import Limit
+from smsd.core.optout import Scope
 from smsd.core.wait import Entry, Head
 from smsd.message import Leased, Message, State
 
@@ -77,6 +78,7 @@ class Class(msgspec.Struct, frozen=True):
     weight: int
     share_permille: int  # of the route's room; 1000: no cap
     receipt_timeout_us: int
+    opt_out: Scope = "all"  # what closes it
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -116,6 +118,7 @@ class Record(msgspec.Struct):
     print: str
     entered: int
     echo: dict[str, str]  # what every event of it repeats
+    to: str = ""
     state: State | None = None  # None: only a cancel that came before its message
     seq: int = 0
     since: int = 0  # when it could first leave, where it came with a not_before

@@ -6,6 +6,7 @@ Never talks of leases: the verbs end those first. Unknown is neither success nor
 from collections.abc import Mapping
 from typing import Literal
 
+from smsd.core.twin import optouts
 from smsd.core.twin.book import Book
 from smsd.core.twin.lanes import enqueue, put_due, withdraw
 from smsd.core.twin.values import Record, Taken
@@ -53,6 +54,8 @@ def submit(book: Book, r: Record, attempt: int, provider: str, provider_id: str)
     r.maybe = True
     _await_receipt(book, r, attempt, provider, provider_id)
     r.submitted = book.now_us
+    if said := optouts.said_by(r):
+        book.last[said] = r.key
 
 
 def stands(book: Book, r: Record) -> bool:
@@ -114,6 +117,8 @@ def go_back(book: Book, r: Record, at_us: int, extra: Told) -> None:
 
 def fail(book: Book, r: Record, reason: str, extra: Told) -> None:
     """The attempt was refused and no other follows."""
+    if reason == "opted_out":
+        optouts.learn(book, r, r.provider)
     if stands(book, r):
         return
     if r.maybe:

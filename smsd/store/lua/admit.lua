@@ -6,11 +6,12 @@
 --        cancel {'cancel', key, entry id}
 --        reject {'reject', event fields, count, entry id}, and `count` opaque arguments: the dead entry's fields
 -- Output one word per entry, then msgpack of {class \31 state \31 reason = how many ended so}:
---        taken, due, cancelled (a cancel had come first, or all of its kind was withdrawn), repeated, rejected;
+--        taken, due, cancelled (a cancel had come first, or all of its kind was withdrawn), suppressed (its recipient
+--        has opted out), repeated, rejected;
 --        conflict: the id was used with other content; nothing was done, the caller rejects it
 --        for a cancel: cancelled, leaving, left, unknown; for an entry that another call has handled: handled
 -- Repeated, it changes nothing: messages by their key, the rest by what XACK says.
---#include base limit lane wait outcome bell
+--#include base limit lane wait optout outcome bell
 local refused = begin()
 if refused then return refused end
 local inbox = KEYS[#KEYS]
@@ -54,6 +55,12 @@ local function send(e, body, number)
     finish(key, m, 'cancelled', { 'reason', 'cancelled', unpack(extra) })
     return 'cancelled'
   end
+  local closed = opt_outs.covers(parts(e[6]), e[13])
+  if closed then
+    set_state(key, m, 'queued')
+    finish(key, m, 'suppressed', { 'reason', 'opted_out', 'detail', closed, unpack(extra) })
+    return 'suppressed'
+  end
   hset(K.body, key, body)
   if e[8] > now then
     put_due(key, m, e[8])
@@ -89,6 +96,13 @@ for _, e in ipairs(batch) do
   end
 end
 if #keys > 0 then load(keys) end
+if sends > 0 and opt_outs.some() then
+  local people = {}
+  for _, e in ipairs(batch) do
+    if e[1] == 'send' then people[#people + 1], people[#people + 2] = parts(e[6]), e[13] end
+  end
+  opt_outs.look(people)
+end
 local number = sends > 0 and call('HINCRBY', K.meta, 'arrivals', sends) - sends or 0
 local at = 4
 for i, e in ipairs(batch) do

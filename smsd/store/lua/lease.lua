@@ -9,7 +9,7 @@
 --        refused, flags, tries, bound, punctual 0/1, start_us, since_us}..}, ended, refused by limits of kind
 --        t, c, s, p, now_us}, then one message (opaque bytes) per leased}
 --        ended = {class \31 state \31 reason = how many ended so}
---#include base limit lane wait outcome bell
+--#include base limit lane wait optout outcome bell
 local refused_call = begin()
 if refused_call then return refused_call end
 local ask = unpack_msg(ARGV[4])
@@ -188,15 +188,20 @@ local function serve_lane(lane, L, budget)
   local keys = {}
   for i = 1, min(#members, budget) do keys[i] = p.tenant .. '/' .. sub(members[i], #lane + 28) end
   if #keys > 0 then load(keys) end
+  if opt_outs.some() then opt_outs.look_at(p, keys) end
   local verdict, offer, at
   for i, key in ipairs(keys) do
     if served >= budget or #taken >= most or (rooms[p.class] or 1) <= 0 then break end
     local m, first_refused = record(key), i == 1 and L[L_REFUSED] or 0
+    local closed = m and opt_outs.covers(p, m[WHO] or '')
     if not m or m[STATE] ~= 'queued' then
       gone[#gone + 1] = members[i]
     elseif m[DEADLINE] <= now then
       gone[#gone + 1] = members[i]
       close(key, m, 'expired', first_refused > 0 and 'throttled_out' or m[WAITED] ~= '' and m[WAITED] or 'expired')
+    elseif closed then
+      gone[#gone + 1] = members[i]
+      opt_outs.suppress(key, m, closed)
     else
       verdict, offer, at = try(p, m, first_refused)
       if verdict ~= 'take' then break end

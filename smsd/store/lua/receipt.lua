@@ -6,7 +6,7 @@
 -- Output one word per receipt: delivered, undelivered, late, noted, parked, repeated, contradicting, orphan, early,
 --        dropped; then msgpack of {class \31 state \31 reason = how many ended so}
 -- Repeated, it changes nothing.
---#include base limit lane wait outcome bell
+--#include base limit lane wait optout outcome bell
 local refused = begin()
 if refused then return refused end
 local most = tonumber(ARGV[4])

@@ -11,7 +11,7 @@
 --        the state that the message is in now, or `late` (another lease, or a state that has
 -- moved on),
 --        or `gone` (no such message). A late outcome never touches another's lease; its provider id is kept.
---#include base limit lane wait outcome bell
+--#include base limit lane wait optout outcome bell
 local refused = begin()
 if refused then return refused end
 
@@ -32,6 +32,7 @@ local function bind(m, bound)
 end
 
 local function fail(key, m, reason, extra)
+  if reason == 'opted_out' then opt_outs.learn(key, m, m[PROVIDER]) end
   if stands(key, m) then return end
   if withdrawal.wanted_back(m) and not has(m, MAYBE) then
     return finish(key, m, 'cancelled', { 'reason', 'cancelled' })

@@ -5,7 +5,7 @@
 -- Output msgpack of {again 0/1, counts {expired, unleased, unconfirmed, purged, resumed, forgotten, miscounted,
 --        withdrawn},
 --        {class \31 state \31 reason = how many ended so}}
---#include base limit lane wait outcome bell
+--#include base limit lane wait optout outcome bell
 local refused = begin()
 if refused then return refused end
 local ask = unpack_msg(ARGV[4])
@@ -145,6 +145,8 @@ function pass.purge()
     local m = record(key)
     if m then
       if (m[WHO] or '') ~= '' then call('ZREM', K.who, who_member(key, m)) end
+      local said = opt_outs.said_by(m)
+      if said and call('HGET', K.last, said) == key then call('HDEL', K.last, said) end
       for _, taken in ipairs(m[TAKEN]) do
         if taken[3] ~= '' then call('HDEL', K.ref, taken[2] .. '/' .. taken[3]) end
       end

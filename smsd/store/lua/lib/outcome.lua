@@ -84,6 +84,8 @@ local function submit(key, m, attempt, provider, provider_id)
   if m[STATE] == 'unknown' then zset(K.unsure, key, false) end
   set_state(key, m, 'submitted')
   m[SUBMITTED] = now
+  local said = opt_outs.said_by(m)
+  if said then hset(K.last, said, key) end
   zset(K.await, key, now + receipt_timeout(m[CLASS]))
   emit(key, m, 'submitted', { 'provider', provider, 'provider_id', provider_id, 'attempt', attempt })
 end
@@ -112,6 +114,7 @@ local function apply_receipt(key, m, receipt)
   local taken = place_of(m, attempt)
   local whose = taken and taken[2] or attempt == m[ATTEMPT] and m[PROVIDER] or receipt[2]
   if attempt < 1 or attempt > m[ATTEMPT] or whose ~= receipt[2] then return 'orphan' end
+  if receipt[5] == 'opted_out' then opt_outs.learn(key, m, receipt[2]) end
   if state == 'leased' then
     for _, known in ipairs(m[PARKED]) do
       if known[1] == attempt and known[3] == receipt[3] and known[4] == status then return 'repeated' end

@@ -1,0 +1,121 @@
+"""The list of those who have opted out, in one shard: closes, opens, looks up, and tells it in pages.
+
+Never decides what a text closes (core/optout.py does), and never which shards have an entry: a sender's is in all.
+Numbers are personal data: they are in the list alone, and never in an event or a log.
+"""
+
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Final, cast
+
+import msgspec
+
+from smsd.core.optout import Scope
+from smsd.store import keys
+from smsd.store.find import hashed
+from smsd.store.shard import Shard
+
+BATCH = 500  # entries in one call
+PAGE_MAX = 1000
+
+LETTERS: Final[dict[Scope, str]] = {"all": "a", "marketing": "m"}
+SCOPES: Final[dict[str, Scope]] = {letter: scope for scope, letter in LETTERS.items()}
+
+
+class OptOut(msgspec.Struct, frozen=True):
+    """Somebody who gets nothing of a scope, of one tenant or from one sender."""
+
+    number: str  # E.164; "" where a provider said so of a message whose body was erased
+    scope: Scope
+    at_ms: int = 0  # 0 when it is made: now
+    source: str = ""  # one of core.optout.SOURCES
+    provider: str = ""  # that heard it
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some of the list, and where to go on; "": that was all."""
+
+    found: list[OptOut]
+    after: str
+
+
+def of_tenant(tenant: str) -> str:
+    """Whose list a tenant's is."""
+    return f"t:{tenant}"
+
+
+def of_sender(sender: str) -> str:
+    """Whose list a sender's is."""
+    return f"s:{sender}"
+
+
+def field(whose: str, number: str) -> str:
+    """Where the list has a number."""
+    return f"{whose}\0{hashed(number)}"
+
+
+async def close(shard: Shard, whose: str, entries: Sequence[OptOut]) -> int:
+    """Closes scopes; a wider one that is closed stays. How many have changed."""
+    return sum([word == "closed" for word in await _change(shard, [_closing(whose, one) for one in entries])])
+
+
+async def set_(shard: Shard, whose: str, one: OptOut) -> None:
+    """The scope as it is given, also where a wider one was closed."""
+    known = await get(shard, whose, one.number)
+    if known is not None and known.scope != one.scope:
+        await open_(shard, whose, [one.number])
+    await close(shard, whose, [one])
+
+
+async def open_(shard: Shard, whose: str, numbers: Iterable[str]) -> int:
+    """Takes numbers off the list; how many were on it."""
+    asked = [[field(whose, number), "", "", 0, "", ""] for number in numbers]
+    return sum([word.startswith("opened:") for word in await _change(shard, asked)])
+
+
+async def get(shard: Shard, whose: str, number: str) -> OptOut | None:
+    """What the list has of a number."""
+    asked = shard.client.hget(keys.key(shard.number, "optout"), field(whose, number))
+    packed = await cast("Awaitable[bytes | None]", asked)
+    return _read(packed) if packed else None
+
+
+async def page(shard: Shard, whose: str, after: str = "", most: int = PAGE_MAX) -> Page:
+    """The list of one tenant or sender, in an order of its own, behind `after`."""
+    prefix = f"{whose}\0"
+    begin = f"({prefix}{after}" if after else f"[{prefix}"
+    asked = shard.client.zrangebylex(keys.key(shard.number, "optlist"), begin, f"({prefix}\xff", start=0, num=most)
+    fields = await cast("Awaitable[list[bytes]]", asked)
+    if not fields:
+        return Page([], "")
+    packed = shard.client.hmget(keys.key(shard.number, "optout"), [one.decode() for one in fields])
+    found = [_read(one) for one in await cast("Awaitable[list[bytes | None]]", packed) if one]
+    return Page(found, fields[-1].decode()[len(prefix) :] if len(fields) == most else "")
+
+
+async def lists(shard: Shard) -> list[str]:
+    """Everybody who has a list in this shard, as `t:TENANT` or `s:SENDER`."""
+    out, after = list[str](), "-"
+    key = keys.key(shard.number, "optlist")
+    while found := await cast("Awaitable[list[bytes]]", shard.client.zrangebylex(key, after, "+", start=0, num=1)):
+        out.append(found[0].decode().partition("\0")[0])
+        after = f"({out[-1]}\0\xff"
+    return out
+
+
+def _closing(whose: str, one: OptOut) -> list[object]:
+    where = field(whose, one.number)
+    return [where, LETTERS[one.scope], one.number, one.at_ms, one.source, one.provider]
+
+
+async def _change(shard: Shard, asked: Sequence[Sequence[object]]) -> list[str]:
+    words: list[str] = []
+    for at in range(0, len(asked), BATCH):
+        packed = msgspec.msgpack.encode(asked[at : at + BATCH])
+        reply = await shard.run("optout", packed, strict=True)
+        words += [word.decode() for word in cast("list[bytes]", reply)]
+    return words
+
+
+def _read(value: bytes) -> OptOut:
+    number, at_ms, source, provider = msgspec.msgpack.decode(value[1:], type=tuple[str, int, str, str])
+    return OptOut(number, SCOPES[value[:1].decode()], at_ms, source, provider)

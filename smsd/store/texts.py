@@ -1,0 +1,110 @@
+"""Texts that people send, on their way into the inbound stream: parts joined, repeats told, written with what they do.
+
+Never decides what a text means. A part is safe once `keep` has returned; a text, and what it closed, once `write` has.
+"""
+
+from collections.abc import Awaitable, Mapping
+from typing import cast
+
+import msgspec
+
+from smsd.core.optout import Scope
+from smsd.provider import Inbound
+from smsd.store import keys, optouts
+from smsd.store.find import hashed
+from smsd.store.record import Record
+from smsd.store.shard import Shard
+
+REPEAT_US = 24 * 3_600_000_000  # how long a provider may tell of a text again
+GROUPS_MOST = 10_000
+LATE_MOST = 100
+HELD_US = 60_000_000  # for a text whose parts did not all come to be written by who claimed it
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """A text, put together. `packed`: its parts as the store has them, to be dropped once it is written."""
+
+    text: Inbound
+    group: str = ""
+    packed: bytes = b""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a text does to the list, in one shard: a scope that it closes, or None to open whatever is closed."""
+
+    whose: tuple[str, ...]  # lists, as optouts.of_tenant and of_sender name them
+    number: str
+    scope: Scope | None
+    provider: str
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What became of it. A repeat changes nothing."""
+
+    repeated: bool
+    opened: Scope | None
+    closed: int  # entries of the list
+
+
+async def keep(shard: Shard, provider: str, text: Inbound, wait_us: int) -> Whole | None:
+    """One part of a text; the text once it is whole. Where too many are waited for, the part goes alone."""
+    group = "\0".join((provider, text.sender, text.to, text.group))
+    ask = [group, text.part, text.parts, text.provider_id, text.body, wait_us, GROUPS_MOST]
+    reply = await shard.run("part", msgspec.msgpack.encode(ask), strict=True)
+    word, packed = cast("tuple[bytes, bytes]", tuple(reply))
+    if word == b"full":
+        return Whole(msgspec.structs.replace(text, group=""))
+    return _joined(group, packed) if word == b"whole" else None
+
+
+async def late(shard: Shard) -> list[tuple[str, Whole]]:
+    """Texts whose missing parts are waited for no longer, each with the provider that brought it."""
+    reply = cast("list[bytes]", await shard.run("part_late", LATE_MOST, HELD_US))
+    named = [(group.decode(), packed) for group, packed in zip(reply[::2], reply[1::2], strict=True)]
+    return [(group.partition("\0")[0], _joined(group, packed)) for group, packed in named]
+
+
+async def drop(shard: Shard, whole: Whole) -> None:
+    """Its parts, once it is written."""
+    if whole.group:
+        await shard.run("part_drop", whole.group, whole.packed)
+
+
+async def write(
+    shard: Shard, provider: str, provider_id: str, change: Change | None, fields: Mapping[str, str | int], most: int
+) -> Written:
+    """The text's entry in the stream (no `fields`: another shard has it) and what it changes, in one step."""
+    name = f"{provider}/{provider_id}" if provider_id else ""
+    close: list[list[str]] = []
+    open_: list[str] = []
+    if change is not None:
+        where = [optouts.field(one, change.number) for one in change.whose]
+        if change.scope is None:
+            open_ = where
+        else:
+            close = [[one, optouts.LETTERS[change.scope], change.number, "inbound", change.provider] for one in where]
+    event = [str(part) for pair in fields.items() for part in pair]
+    ask = msgspec.msgpack.encode([name, REPEAT_US, most, close, open_, event])
+    more = [keys.key(shard.number, "inbound")]
+    reply = await shard.run("inbound", ask, more_keys=more, strict=True)
+    word, opened, closed = cast("tuple[bytes, bytes, int]", tuple(reply))
+    return Written(word == b"repeated", optouts.SCOPES.get(opened.decode()), int(closed))
+
+
+async def last_to(shard: Shard, sender: str, person: str) -> tuple[str, Record] | None:
+    """The last message that a provider took from a sender to a person, as tenant/id, of which there is a record."""
+    asked = shard.client.hget(keys.key(shard.number, "last"), f"{sender}\0{hashed(person)}")
+    key = await cast("Awaitable[bytes | None]", asked)
+    record = await shard.record(key.decode()) if key else None
+    return (key.decode(), record) if key and record is not None else None
+
+
+def _joined(group: str, packed: bytes) -> Whole:
+    total, parts = _decode(packed)
+    _, sender, to, _ = group.split("\0", 3)
+    parts.sort()
+    body = "".join(body for _, _, body in parts)
+    return Whole(Inbound(parts[0][1], sender, to, body, total), group, packed)
+
+
+_decode = msgspec.msgpack.Decoder(tuple[int, list[tuple[int, str, str]]]).decode
