@@ -47,7 +47,7 @@ from smsd.provider import (
     Unusable,
 )
 from smsd.secret import Secret
-from smsd_providers import _wire
+from smsd_providers import _vendor, _wire
 from smsd_providers._vendor import checked_base_url
 
 CODES: dict[str, Answer] = {
@@ -235,7 +235,8 @@ class Dialect:
         sid, sender, to = (fields.get(name, "") for name in ("MessageSid", "From", "To"))
         if not sid or not sender or "Body" not in fields:
             raise BadCallback("a text has MessageSid, From and Body")
-        return [Inbound(sid, sender, to, fields["Body"], max(1, _wire.count(fields.get("NumSegments", ""))))]
+        parts, took = max(1, _wire.count(fields.get("NumSegments", ""))), fields.get("OptOutType", "")
+        return [Inbound(sid, sender, to, fields["Body"], parts, opt_out_type=_vendor.opt_out(took))]
 
     def _genuine(self, url: str, pairs: Sequence[tuple[str, str]], signature: str) -> bool:
         """Whether the signature is Twilio's. The plain one over this very URL costs a fourth of what the validator

@@ -45,6 +45,11 @@ class Live:
             return "in_force"
         return "refused" if self.refused else "superseded"
 
+    @property
+    def tenants_at(self) -> tuple[int, ...]:
+        """The version of what was made for tenants, of each shard."""
+        return tuple(self._made_at)
+
     def shard_of(self, tenant: str) -> Shard:
         """The shard that a tenant lives in (contract.md §1)."""
         return self.shards[crc32(tenant.encode()) % len(self.shards)]

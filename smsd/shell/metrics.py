@@ -61,7 +61,16 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
         ("provider", "outcome"),
         "Messages without a receipt whose provider was asked: ended by its word, open there too, not_found, or failed",
     ),
-    "smsd_inbound": (("provider",), "Texts that people sent, written to the inbound stream"),
+    "smsd_inbound": (
+        ("provider", "intent"),
+        "Texts that people sent, written to the inbound stream, by what they mean: stop, start, help, confirm, cancel, "
+        "or nothing of these",
+    ),
+    "smsd_opt_outs": (
+        ("source", "scope"),
+        "Scopes (marketing, all) that were closed to somebody: by a text (inbound), by the API (api), or by a message "
+        "that ended because its provider says that its recipient has opted out (provider)",
+    ),
     "smsd_limited": (("scope",), "Times that a limit held messages back, by the kind of its scope"),
     "smsd_late_starts": (
         ("provider",),
@@ -149,6 +158,8 @@ class Metrics:
         limited, shard.limited = shard.limited, collections.Counter()
         for (class_, state, reason), n in ended.items():
             self.final(class_, state, reason, n)
+            if reason == "opted_out" and state in ("failed", "undelivered"):
+                self.opt_outs("provider", "all", n)
         for scope, n in limited.items():
             self.limited(scope, n)
 
@@ -164,8 +175,11 @@ class Metrics:
     def intake_shed(self, class_: str) -> None:
         self.count("smsd_intake_shed", class_)
 
-    def inbound(self, provider: str, n: int = 1) -> None:
-        self.count("smsd_inbound", provider, n=n)
+    def inbound(self, provider: str, intent: str) -> None:
+        self.count("smsd_inbound", provider, intent)
+
+    def opt_outs(self, source: str, scope: str, n: int = 1) -> None:
+        self.count("smsd_opt_outs", source, scope, n=n)
 
     def limited(self, scope: str, n: int = 1) -> None:
         self.count("smsd_limited", scope, n=n)

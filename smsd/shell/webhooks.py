@@ -15,14 +15,15 @@ from urllib.parse import urlsplit
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from smsd.config import SANDBOX, Config
+from smsd.config import SANDBOX
 from smsd.provider import BadCallback, BadSignature, Callback, Greeter, Greeting, Inbound, Needs, Provider, Receipt
 from smsd.secret import SecretError
 from smsd.shell.documents import Documents, NotFetched
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.shell.server import BODY_MAX, Answer, Reply, Request, Response
-from smsd.shell.webhooks_store import Awaited, Away, Batch, Offer, write_text
+from smsd.shell.webhooks_store import Awaited, Away, Batch, Offer
+from smsd.shell.webhooks_texts import Texts
 from smsd.store.shard import ReceiptFor
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Webhooks:
         self._live, self._metrics, self._documents, self._log = live, metrics, documents, log
         self._batches = {shard.number: Batch(shard, metrics, traces) for shard in live.shards}
         self._told: dict[str, float] = {}
-        self._texted = Texted()
+        self.texts = Texts(live, metrics, log)
 
     def handle(self, request: Request, reply: Reply) -> Answer:
         """204 when all of it is stored; 404, 403, 400, 408, 413, and 503 where the provider should come again."""
@@ -165,47 +166,12 @@ class Webhooks:
     # ---- Texts that people send --------------------------------------------------------------------------------------
 
     async def _texts(self, name: str, texts: Sequence[Inbound]) -> Response:
-        """Writes them as contract.md §3 has it; what a text means and answers is not told yet."""
-        config = self._live.config
-        for text in texts:
-            tenant = self._texted.tenant(config, text.to)
-            shard = self._live.shard_of(tenant) if tenant else self._live.shards[0]
-            fields: dict[str, str | int] = {
-                "v": 1,
-                "at": time.time_ns() // 1_000_000,
-                "provider": name,
-                "provider_id": text.provider_id,
-                "from": text.sender,
-                "to": text.to,
-                "body": text.body,
-                "parts": text.parts,
-                "tenant": tenant,
-                **dict.fromkeys(("in_reply_to", "intent", "opt_out"), ""),
-            }
-            try:
-                await write_text(shard, fields, config.retention.events_max)
-            except Away as error:
-                return self._refuse(503, name, "unavailable", str(error))
-        self._metrics.inbound(name, len(texts))
+        """Answers once all of them, and what they do, are in the store."""
+        try:
+            await self.texts.take(name, texts)
+        except Away as error:
+            return self._refuse(503, name, "unavailable", str(error))
         return TAKEN
-
-
-class Texted:
-    """Whose number or sender a person has texted, as far as the config tells: that of one tenant alone."""
-
-    def __init__(self) -> None:
-        self._config: Config | None = None
-        self._tenants: dict[str, str] = {}
-
-    def tenant(self, config: Config, to: str) -> str:
-        """ "" where nobody has it, or more than one."""
-        if config is not self._config:
-            self._config, self._tenants = config, {}
-            shared = config.tenant_defaults.sender
-            for tenant in config.tenants:
-                sender = config.tenant(tenant).sender
-                self._tenants[sender] = "" if sender in self._tenants or sender == shared else tenant
-        return self._tenants.get(to, "")
 
 
 @lru_cache(maxsize=256)

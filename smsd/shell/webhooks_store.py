@@ -1,4 +1,4 @@
-"""What callbacks bring, on its way into the store: receipts by the hundred in one call, texts one by one.
+"""What callbacks bring, on its way into the store: receipts by the hundred in one call, a text in time, or not.
 
 Never says that something is stored before it is, and never lets anybody wait longer for that than STORE_S.
 """
@@ -6,9 +6,9 @@ Never says that something is stored before it is, and never lets anybody wait lo
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -192,19 +192,17 @@ class Batch:
             self._metrics.receipt_seconds(provider, *seconds)
 
 
-async def write_text(shard: Shard, fields: Mapping[str, str | int], most: int) -> None:
-    """Appends a text to the inbound stream. The write goes on when we no longer wait, for one that was cut off may have
+async def in_time(work: Coroutine[Any, Any, None]) -> None:
+    """Waits for a write, no longer than STORE_S. It goes on when we no longer wait, for one that was cut off may have
     run. Raises Away.
     """
-    task = asyncio.create_task(_append(shard, fields, most))
+    task = asyncio.create_task(work)
     done, _ = await asyncio.wait([task], timeout=STORE_S)
     if not done:
         task.add_done_callback(lambda late: late.exception())
         raise Away("the store is slow")
-    if error := task.exception():
+    error = task.exception()
+    if isinstance(error, (RedisError, OSError, ClockDiffers)):
         raise Away(f"{type(error).__name__}: {error}")
-
-
-async def _append(shard: Shard, fields: Mapping[str, str | int], most: int) -> None:
-    stream = keys.key(shard.number, "inbound")
-    await shard.client.xadd(stream, dict(fields), maxlen=most, approximate=True)  # pyright: ignore[reportArgumentType]
+    if error is not None:
+        raise error

@@ -75,6 +75,8 @@ async def write(
 ) -> Written:
     """The text's entry in the stream (no `fields`: another shard has it) and what it changes, in one step."""
     name = f"{provider}/{provider_id}" if provider_id else ""
+    if name and not fields:
+        name += "#"  # told apart: by a repeat the text may belong to this shard
     close: list[list[str]] = []
     open_: list[str] = []
     if change is not None:

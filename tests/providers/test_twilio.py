@@ -272,6 +272,13 @@ def test_an_inbound_text_needs_its_sender() -> None:
         twilio().inbound(posted({"MessageSid": "SM1", "Body": "x"}))
 
 
+def test_twilios_own_judgement_of_a_text_is_told() -> None:
+    """With Advanced Opt-Out it says what it has taken the text for, and has acted on it."""
+    form = {"MessageSid": "SM1", "From": "+15558675310", "To": "70100", "Body": "Basta"}
+    assert [text.opt_out_type for text in twilio().inbound(posted(form | {"OptOutType": "STOP"}))] == ["stop"]
+    assert [text.opt_out_type for text in twilio().inbound(posted(form))] == [""]
+
+
 def test_an_empty_text_is_a_text() -> None:
     """A picture comes with an empty body."""
     (text,) = twilio().inbound(posted({"MessageSid": "MM1", "From": "+15558675310", "To": "70100", "Body": ""}))

@@ -11,7 +11,7 @@ import pytest
 from smsd.control.revision import publish
 from smsd.shell import webhooks_store as module
 from smsd.shell.metrics import Metrics
-from smsd.shell.webhooks_store import Awaited, Away, Batch, Offer, write_text
+from smsd.shell.webhooks_store import Awaited, Away, Batch, Offer, in_time
 from smsd.store.connect import connect
 from smsd.store.shard import ReceiptFor, Shard
 from tests.support import config as configs
@@ -133,7 +133,7 @@ async def test_who_waits_too_long_hears_so(
 async def test_a_store_that_is_away_is_told_of(
     connected: Connected, start_valkey: Callable[..., Valkey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All that wait hear of it at once, and it is counted as an error of the store; so does who writes a text."""
+    """All that wait hear of it at once, and it is counted as an error of the store; so does who writes by himself."""
     server = start_valkey()
     metrics = Metrics()
     shard = await connected(server.url)
@@ -144,7 +144,27 @@ async def test_a_store_that_is_away_is_told_of(
     assert "ConnectionError" in await callback.told()
     assert b'smsd_store_errors_total{part="receipts"} 1.0' in metrics.render()
     with pytest.raises(Away, match="ConnectionError"):
-        await write_text(shard, {"body": "x"}, 10)
+        await in_time(_ping(shard))
+
+
+async def _ping(shard: Shard) -> None:
+    await shard.client.ping()  # pyright: ignore[reportUnknownMemberType]
+
+
+async def test_a_write_that_takes_too_long_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits hears that the store is slow; what was begun is not cut off."""
+    monkeypatch.setattr(module, "STORE_S", 0.01)
+    may, done = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await may.wait()
+        done.set()
+
+    with pytest.raises(Away, match="slow"):
+        await in_time(work())
+    may.set()
+    async with asyncio.timeout(SOON_S):
+        await done.wait()
 
 
 async def test_what_waits_is_bounded(connected: Connected, store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 -- inbound: a text that a person sent, and what it closes or opens, in one step; a repeat of it changes nothing.
 -- KEYS   every kind of keys.py, then the inbound stream
 -- ARGV   now_us, wall_us, step_us, msgpack of {provider/provider_id ('': no repeat can be told), how long one is a
---        repeat in us, most (entries of the stream), close {{field, scope, number, source, provider}..}, open {field..},
---        event fields as a flat list, without opt_out (none: another shard has the text)}
+--        repeat in us, most (entries of the stream), close {{field, scope, number, source, provider}..},
+--        open {field..}, event fields as a flat list, without opt_out (none: another shard has the text)}
 -- Output {taken or repeated, the scope that it opened (a, m or ''), how many entries it closed}
 --#include base limit lane wait optout
 local refused = begin()
