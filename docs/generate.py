@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     "docs/LIFECYCLE.md": "smsd.core.state:lifecycle",
     "docs/REASONS.md": "smsd.core.reasons:page",
+    "docs/OPT_OUT_WORDS.md": "smsd.core.intent:page",
     "docs/COMMANDS.md": "smsd.cli.manual:page",
     "docs/PROVIDERS.md": "smsd.testing.catalogue:page",
     "docs/METRICS.md": "smsd.shell.metrics_page:page",

@@ -7,6 +7,7 @@ takes what its row says.
 from pathlib import Path
 
 from smsd.cli.command import CONFIG, JSON, Command, number, option, switch, tenant, whole, word
+from smsd.cli.commands_optout import OPTOUTS
 from smsd.cli.commands_steer import DEAD, STEER, TENANTS
 
 TENANT = word("TENANT", "whose message it is", read=tenant)
@@ -212,6 +213,7 @@ GROUPS = {
     "Ask": ASK,
     "Stop and go": STEER,
     "Tenants": TENANTS,
+    "Opt-outs": OPTOUTS,
     "Dead entries": DEAD,
     "Tools": TOOLS,
 }

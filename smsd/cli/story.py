@@ -51,6 +51,16 @@ REASONS = {
 """What a reason means."""
 
 
+SOURCES = {
+    "inbound": "a text of theirs",
+    "provider": "what a provider says",
+    "command": "a command",
+    "api": "the API",
+    "import": "an imported file",
+}
+"""How somebody came to be on the list of those who have opted out."""
+
+
 def tell(story: Story, now_ms: int) -> list[str]:
     """The story, a line each."""
     return list(_lines(story, now_ms))
@@ -70,6 +80,10 @@ def _lines(story: Story, now_ms: int) -> Iterator[str]:
         yield f"By this it will not leave in time: it expires at {_at(story.deadline_ms)}."
     elif story.state in ("queued", "leased"):
         yield f"It expires at {_at(story.deadline_ms)}, if it has not left by then."
+    for one in story.opted_out:
+        said = "all texts" if one.scope == "all" else "marketing"
+        by = SOURCES.get(one.source, one.source) + (f" ({one.provider})" if one.provider else "")
+        yield f"Closed to the recipient: {said} of this {one.whose}, since {_at(one.at_ms)}, by {by}."
     if story.cancel_asked:
         yield "It was cancelled while it was leaving: it ends cancelled if it turns out not to have been taken."
     if story.possible_duplicate:
@@ -109,6 +123,8 @@ def _said(step: Step) -> str:
     elif step.what == "queued" and "provider" in facts:
         words = "not taken: back in the queue"
     reason = facts.pop("reason", "")
+    if step.what == "suppressed":
+        return f"{words}, of {facts.get('detail', 'it')}"
     why = f": {REASONS.get(reason, reason)}" if reason else ""
     rest = ", ".join(f"{_NAMES.get(name, name)} {value}" for name, value in facts.items() if value)
     return f"{words}{why}{f' ({rest})' if rest else ''}"

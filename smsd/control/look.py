@@ -19,7 +19,7 @@ HEADS = 100  # looked at, of each class
 
 SIZES: dict[str, str] = {
     **dict.fromkeys(("events", "inbound", "dead"), "XLEN"),
-    **dict.fromkeys(("msg", "lane", "ref", "early", "pause"), "HLEN"),
+    **dict.fromkeys(("msg", "lane", "ref", "early", "pause", "optout"), "HLEN"),
     **dict.fromkeys(("due", "await", "unsure"), "ZCARD"),
 }
 """What may grow in a shard, by its name there, and the command that tells how much of it there is."""

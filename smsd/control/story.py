@@ -4,6 +4,7 @@ Never shows a number or a text, never changes anything. An instant that is recko
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -12,6 +13,7 @@ from smsd.control.processes import processes
 from smsd.control.queue import Hold, hold_of
 from smsd.core.state import FINAL
 from smsd.message import State
+from smsd.store import optouts
 from smsd.store.dead import newest
 from smsd.store.record import FLAG_CANCEL, FLAG_DOUBLE, Record
 from smsd.store.shard import Shard
@@ -36,6 +38,16 @@ class Delays(msgspec.Struct, frozen=True, omit_defaults=True):
     receipt_ms: int | None = None  # from that to the receipt that ended it
 
 
+class OptedOut(msgspec.Struct, frozen=True):
+    """What is closed to the recipient now, of the message's tenant or from its sender."""
+
+    whose: Literal["tenant", "sender"]
+    scope: str
+    at_ms: int
+    source: str
+    provider: str
+
+
 class Story(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of one message."""
 
@@ -54,6 +66,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     delays: Delays
     holds: list[Hold]  # what it waits for now, the longest first
     history: list[Step]
+    opted_out: list[OptedOut] = []  # told of a message that an opt-out has stopped
 
 
 async def story(config: Config, shard: Shard, tenant: str, id_: str, now_us: int) -> Story | None:
@@ -79,7 +92,21 @@ async def story(config: Config, shard: Shard, tenant: str, id_: str, now_us: int
         delays=delays(record, history),
         holds=holds,
         history=history,
+        opted_out=await _opted_out(shard, tenant, record) if _stopped(history) else [],
     )
+
+
+def _stopped(history: Sequence[Step]) -> bool:
+    return any(step.facts.get("reason") == "opted_out" for step in history)
+
+
+async def _opted_out(shard: Shard, tenant: str, record: Record) -> list[OptedOut]:
+    lists: list[tuple[Literal["tenant", "sender"], str]] = [
+        ("tenant", optouts.of_tenant(tenant)),
+        ("sender", optouts.of_sender(record.lane.split("|")[3])),
+    ]
+    found = [(whose, await optouts.known(shard, name, record.who)) for whose, name in lists]
+    return [OptedOut(whose, one.scope, one.at_ms, one.source, one.provider) for whose, one in found if one]
 
 
 async def held_by_nobody(story: Story, first: Shard, now_us: int) -> Story:

@@ -98,8 +98,20 @@ def read(text: str, *, booking: bool = False) -> Intent:
     return row.booking if booking and row.booking is not None else row.intent
 
 
-def table() -> list[str]:
-    """The words and their sources, as Markdown."""
+def page() -> str:
+    """The page docs/OPT_OUT_WORDS.md, whole."""
+    lines = [
+        "# Words in texts that people send",
+        "",
+        "Made by `make docs` from `smsd/core/intent.py`; do not edit. What each does is on the page",
+        "[opt-outs](OPT_OUT.md). A text counts as a word only as a whole, whatever its case, accents and punctuation.",
+        "",
+        *_table(),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table() -> list[str]:
     lines = ['| means | language | words | where `cancel_words = "appointment"` | source |', "|---|---|---|---|---|"]
     for row in ROWS:
         words = ", ".join(f"`{word.strip().upper()}`" for word in row.words.split(","))

@@ -16,6 +16,7 @@ from smsd.shell.api_admit import Admission
 from smsd.shell.api_dead import DeadVerbs
 from smsd.shell.api_keys import Keyring
 from smsd.shell.api_messages import Messages, unknown_message
+from smsd.shell.api_optouts import OptOutVerbs
 from smsd.shell.api_problems import Fault, Refused, problem, refused, unreadable
 from smsd.shell.api_routes import LARGE_MAX, OF_PATH, Call, Route, pattern
 from smsd.shell.api_steering import Steering
@@ -49,6 +50,7 @@ class Api:
         self.tenants = TenantVerbs(live)
         self.steering = Steering(live)
         self.dead = DeadVerbs(live)
+        self.opt_outs = OptOutVerbs(live, metrics)
 
     def room(self, method: str, target: str, headers: Mapping[str, str]) -> int:
         """A stranger's body is not worth reading."""

@@ -33,6 +33,7 @@ SLICE = 50  # elements that are judged in one go: meanwhile this process does no
 _STATES = {
     "taken": "queued",
     "cancelled": "cancelled",
+    "suppressed": "suppressed",
     "leaving": "cancelling",
     "unknown": "cancelling",
 }

@@ -30,8 +30,9 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
     "smsd_intake": (
         ("class", "outcome"),
         "Entries read from the inbox: taken, due (waits for its time), repeated, rejected, cancelled (its cancel came "
-        "first), handled (by another process), shed (refused by the API, for memory is short), unsure and "
-        "not_tried (told so by the API, for the store was away); cancel_*: what a cancel found",
+        "first), suppressed (its recipient has opted out), handled (by another process), shed (refused by the API, for "
+        "memory is short), unsure and not_tried (told so by the API, for the store was away); cancel_*: what a cancel "
+        "found",
     ),
     "smsd_rejected": (("class", "reason"), "Entries that were rejected, by the reason in their event"),
     "smsd_intake_shed": (

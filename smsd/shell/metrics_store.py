@@ -37,7 +37,8 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
         ("kind",),
         "What may grow in the store: the streams events, inbound and dead; records (msg), lanes that are not empty "
         "(lane), what waits for its time (due), for a receipt (await) or for the look-up of an unknown outcome "
-        "(unsure), ids at providers (ref), receipts that nothing claimed yet (early), pauses (pause)",
+        "(unsure), ids at providers (ref), receipts that nothing claimed yet (early), pauses (pause), who has "
+        "opted out (optout)",
     ),
     "smsd_oldest_message_age_seconds": (
         ("class",),

@@ -74,7 +74,12 @@ async def open_(shard: Shard, whose: str, numbers: Iterable[str]) -> int:
 
 async def get(shard: Shard, whose: str, number: str) -> OptOut | None:
     """What the list has of a number."""
-    asked = shard.client.hget(keys.key(shard.number, "optout"), field(whose, number))
+    return await known(shard, whose, hashed(number))
+
+
+async def known(shard: Shard, whose: str, who: str) -> OptOut | None:
+    """The same of a recipient, hashed."""
+    asked = shard.client.hget(keys.key(shard.number, "optout"), f"{whose}\0{who}")
     packed = await cast("Awaitable[bytes | None]", asked)
     return _read(packed) if packed else None
 

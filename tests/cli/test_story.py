@@ -4,10 +4,11 @@ from typing import Any
 
 import msgspec
 
-from smsd.cli.story import REASONS, WORDS, table, tell
+from smsd.cli.story import REASONS, SOURCES, WORDS, table, tell
 from smsd.control.limits import Limits, Use
 from smsd.control.queue import Hold
-from smsd.control.story import Delays, Step, Story
+from smsd.control.story import Delays, OptedOut, Step, Story
+from smsd.core import optout
 from smsd.message import State
 from smsd.provider import REFUSALS
 
@@ -146,3 +147,22 @@ def test_limits_are_a_table_that_names_what_binds() -> None:
     idle = Limits(tenant="acme", known=True, plan="", route="default", queued=0, uses=uses[:1], paused=["it is paused"])
     assert table(idle, AT)[-2:] == ["Paused: it is paused.", "None binds now."]
     assert table(msgspec.structs.replace(idle, paused=[]), AT)[-1].endswith("a message would leave at once.")
+
+
+def test_a_message_whose_recipient_has_opted_out() -> None:
+    """Why, of what, since when and how it came about; no number."""
+    closed = OptedOut("tenant", "marketing", AT - 86_400_000, "inbound", "main")
+    told = tell(
+        made("suppressed", Step(AT, "suppressed", {"reason": "opted_out", "detail": "marketing of this tenant"}),
+             opted_out=[closed]), AT,
+    )  # fmt: skip
+    assert told[2:] == [
+        "  2023-11-14 22:13:20.000Z     +0.000 s  not sent: the recipient has opted out, of marketing of this tenant",
+        "Closed to the recipient: marketing of this tenant, since 2023-11-13 22:13:20.000Z, by a text of theirs "
+        "(main).",
+    ]
+
+
+def test_every_way_onto_the_list_has_words() -> None:
+    """None is told by its name in the code."""
+    assert set(SOURCES) == set(optout.SOURCES)

@@ -10,7 +10,7 @@ from smsd.control.processes import Process, leave, tell
 from smsd.control.revision import publish
 from smsd.control.story import Delays, Story, held_by_nobody, refused, story
 from smsd.message import Rejection
-from smsd.store import holds
+from smsd.store import holds, optouts
 from smsd.store.dead import fields_of
 from tests.support.config import config
 from tests.support.world import HOUR, SECOND, World, accepted, back, retry, unknown
@@ -246,3 +246,21 @@ async def test_where_nobody_works_that_is_what_it_waits_for(desk: Desk) -> None:
     await world.cancel("acme", "m1")
     ended = await desk.ask("acme", "m1")
     assert await held_by_nobody(ended, world.shard, world.now) == ended
+
+
+async def test_a_message_that_an_opt_out_stopped_tells_of_the_list(desk: Desk) -> None:
+    """What is closed now, of the tenant and from the sender; nothing of others, and nothing once it is opened."""
+    world, anna = desk.world, "+353861234567"
+    await optouts.close(world.shard, "t:acme", [optouts.OptOut(anna, "all", source="inbound", provider="main")])
+    await world.send("acme", "m1")
+    await optouts.close(world.shard, "s:Salon", [optouts.OptOut(anna, "marketing", source="api")])
+    told = await desk.ask("acme", "m1")
+    assert (told.state, told.history[-1].facts["detail"]) == ("suppressed", "all of this tenant")
+    assert [(one.whose, one.scope, one.source) for one in told.opted_out] == [
+        ("tenant", "all", "inbound"),
+        ("sender", "marketing", "api"),
+    ]
+    await optouts.open_(world.shard, "t:acme", [anna])
+    await world.send("acme", "m2")
+    assert [one.whose for one in (await desk.ask("acme", "m1")).opted_out] == ["sender"]
+    assert (await desk.ask("acme", "m2")).opted_out == []

@@ -56,5 +56,5 @@ def test_each_word_stands_once_and_has_a_source() -> None:
 
 def test_the_table_tells_every_word() -> None:
     """As people write them."""
-    told = "\n".join(intent.table())
+    told = intent.page()
     assert all(f"`{word.strip().upper()}`" in told for row in ROWS for word in row.words.split(","))

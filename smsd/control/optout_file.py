@@ -1,0 +1,135 @@
+"""A file of those who have opted out: CSV with a header, or a JSON object on each line; every mistake with its line.
+
+Never writes to the store, and never repeats a number in a mistake. What `lines` writes, `read` reads.
+"""
+
+import csv
+import io
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from smsd.config import Mistake
+from smsd.control.optouts import Whose
+from smsd.core.fields import parse_instant
+from smsd.number import BadNumber, normalise
+from smsd.store.optouts import OptOut
+
+COLUMNS = ("number", "scope", "tenant", "sender", "at", "source", "provider")
+SCOPES = ("marketing", "all")
+
+
+class Read(msgspec.Struct, frozen=True):
+    """What a file says, by list. A line with a mistake is not among the entries."""
+
+    entries: dict[Whose, list[OptOut]]
+    mistakes: list[Mistake]
+
+    @property
+    def total(self) -> int:
+        return sum(map(len, self.entries.values()))
+
+
+def read(name: str, text: bytes, otherwise: Whose | None, region: Callable[[str], str]) -> Read:
+    """`otherwise`: whose a line is that names neither a tenant nor a sender. `region`: that of a tenant's numbers which
+    have no plus.
+    """
+    found = Read({}, [])
+    try:
+        whole = text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = text[: error.start].count(b"\n") + 1
+        return Read({}, [Mistake(name, line, "", "this is no UTF-8: save the file as that")])
+    rows = _json_lines(whole) if whole.lstrip().startswith("{") else _csv(whole)
+    for number, row in rows:
+        try:
+            if isinstance(row, str):
+                raise _Wrong("", row)
+            whose, one = _entry(row, otherwise, region)
+        except _Wrong as wrong:
+            found.mistakes.append(Mistake(name, number, wrong.key, str(wrong)))
+        else:
+            found.entries.setdefault(whose, []).append(one)
+    return found
+
+
+async def lines(entries: AsyncIterable[tuple[Whose, OptOut]], *, json: bool) -> AsyncGenerator[str]:
+    """The list as a file, line by line, without their ends."""
+    if not json:
+        yield ",".join(COLUMNS)
+    async for whose, one in entries:
+        at = datetime.fromtimestamp(one.at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+        row = (one.number, one.scope, whose.tenant, whose.sender, at, one.source, one.provider)
+        if json:
+            yield msgspec.json.encode(dict(zip(COLUMNS, row, strict=True))).decode()
+        else:
+            out = io.StringIO()
+            csv.writer(out, lineterminator="").writerow(row)
+            yield out.getvalue()
+
+
+class _Wrong(Exception):
+    """What is wrong with a line, and in which column."""
+
+    def __init__(self, key: str, said: str) -> None:
+        super().__init__(said)
+        self.key = key
+
+
+_Rows = Iterator[tuple[int, Mapping[str, Any] | str]]
+
+
+def _json_lines(text: str) -> _Rows:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                yield number, msgspec.json.decode(line, type=dict[str, Any])
+            except msgspec.MsgspecError:
+                yield number, "this is no JSON object on one line"
+
+
+def _csv(text: str) -> _Rows:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] = []
+    try:
+        for row in reader:
+            if not any(cell.strip() for cell in row):
+                continue
+            if not header:
+                header = [cell.strip() for cell in row]
+                if "number" not in header or not set(header) <= set(COLUMNS) or len(set(header)) < len(header):
+                    yield reader.line_num, f"the header has a column number, and any of {', '.join(COLUMNS[1:])}"
+                    return
+            elif len(row) != len(header):
+                yield reader.line_num, f"{len(row)} cells, but the header has {len(header)}"
+            else:
+                yield reader.line_num, dict(zip(header, row, strict=True))
+    except csv.Error as error:
+        yield reader.line_num, f"this is no CSV: {error}"
+
+
+def _entry(row: Mapping[str, Any], otherwise: Whose | None, region: Callable[[str], str]) -> tuple[Whose, OptOut]:
+    if unknown := next((key for key in row if key not in COLUMNS), ""):
+        raise _Wrong(unknown, f"there is no such key: there are {', '.join(COLUMNS)}")
+    cells = {key: str(value).strip() for key, value in row.items() if value is not None}
+    whose = Whose(cells.get("tenant", ""), cells.get("sender", ""))
+    if whose.tenant and whose.sender:
+        raise _Wrong("tenant", "a line names a tenant or a sender, not both")
+    if whose == Whose():
+        if otherwise is None:
+            raise _Wrong("tenant", "say whose it is: a tenant's or a sender's, here or by --tenant or --sender")
+        whose = otherwise
+    scope = cells.get("scope") or "all"
+    if scope not in SCOPES:
+        raise _Wrong("scope", f"expected one of {', '.join(SCOPES)}")
+    try:
+        number = normalise(cells.get("number", ""), region(whose.tenant) if whose.tenant else "", "possible").e164
+    except BadNumber as error:
+        raise _Wrong("number", str(error)) from None
+    try:
+        at_ms = parse_instant(cells["at"]) // 1000 if cells.get("at") else 0
+    except ValueError as error:
+        raise _Wrong("at", str(error)) from None
+    return whose, OptOut(number, "marketing" if scope == "marketing" else "all", at_ms, "import")

@@ -1,0 +1,128 @@
+"""What the API does with those who have opted out of a tenant's texts: lists, shows, closes and opens.
+
+Never repeats a number in an error, and never touches a sender's list, which is no tenant's: commands do.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from smsd.control import optouts
+from smsd.control.optouts import Whose
+from smsd.core.optout import Scope
+from smsd.number import BadNumber, normalise
+from smsd.shell.api_problems import Fault, answer, problem, refused
+from smsd.shell.live import Live
+from smsd.shell.metrics import Metrics
+from smsd.shell.server import Response
+from smsd.store.optouts import OptOut
+
+LIST_MAX = 1000
+Ms = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class OptOutQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the list."""
+
+    after: Annotated[str, Meta(max_length=64)] = ""  # what the page before gave as `after`
+    limit: Annotated[int, Meta(ge=1, le=LIST_MAX)] = 100
+
+
+class OptOutWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be closed."""
+
+    scope: Scope = "all"
+
+
+class OptOutGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody who has opted out elsewhere."""
+
+    number: Annotated[str, Meta(max_length=40, examples=["+353861234567"])]  # E.164, or national of the tenant's region
+    scope: Scope = "all"
+    at_ms: Ms = 0  # epoch; 0: now
+
+
+class OptOutsGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Many at once."""
+
+    opt_outs: Annotated[list[OptOutGiven], Meta(min_length=1, max_length=LIST_MAX)]
+
+
+class OptOutShown(msgspec.Struct, frozen=True):
+    """Somebody who has opted out, since when and how: inbound (a text), provider (its code), api, command, import."""
+
+    number: str
+    scope: Scope
+    at_ms: int
+    source: str
+    provider: str
+
+
+class OptOutsFound(msgspec.Struct, frozen=True):
+    """A page; `after` leads to the next one, and is empty on the last."""
+
+    opt_outs: list[OptOutShown]
+    after: str
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """How many were closed now; the others were before."""
+
+    closed: int
+
+
+class OptOutVerbs:
+    """The verbs of opt-outs, each from what was asked to the answer."""
+
+    def __init__(self, live: Live, metrics: Metrics) -> None:
+        self._live, self._metrics = live, metrics
+
+    async def list(self, tenant: str, query: OptOutQuery) -> Response:
+        """GET /v1/tenants/{tenant}/opt-outs."""
+        page = await optouts.page(self._live.shards, Whose(tenant), query.after, query.limit)
+        return answer(200, OptOutsFound([_shown(one) for one in page.found], page.after))
+
+    async def show(self, tenant: str, number: str) -> Response:
+        """GET /v1/tenants/{tenant}/opt-outs/{number}."""
+        one = await optouts.get(self._live.shards, Whose(tenant), number)
+        return answer(200, _shown(one)) if one is not None else problem(404, "nothing is closed to this number")
+
+    async def put(self, tenant: str, number: str, wanted: OptOutWanted) -> Response:
+        """PUT /v1/tenants/{tenant}/opt-outs/{number}. Raises Refused."""
+        e164 = self._number(tenant, number, "")
+        before = await optouts.get(self._live.shards, Whose(tenant), e164)
+        if before is None or before.scope != wanted.scope:
+            await optouts.set_(self._live.shards, Whose(tenant), OptOut(e164, wanted.scope, source="api"))
+            self._metrics.opt_outs("api", wanted.scope)
+        return await self.show(tenant, e164)
+
+    async def drop(self, tenant: str, number: str) -> Response:
+        """DELETE /v1/tenants/{tenant}/opt-outs/{number}."""
+        opened = await optouts.open_(self._live.shards, Whose(tenant), number)
+        return Response(204) if opened else problem(404, "nothing is closed to this number")
+
+    async def give(self, tenant: str, given: OptOutsGiven) -> Response:
+        """POST /v1/tenants/{tenant}/opt-outs: all of them, or none. Raises Refused."""
+        entries = [
+            OptOut(self._number(tenant, one.number, f"/opt_outs/{i}/number"), one.scope, one.at_ms, "api")
+            for i, one in enumerate(given.opt_outs)
+        ]
+        closed = 0
+        for scope in ("marketing", "all"):
+            mine = [one for one in entries if one.scope == scope]
+            n = await optouts.close(self._live.shards, Whose(tenant), mine) if mine else 0
+            closed += n
+            if n:
+                self._metrics.opt_outs("api", scope, n)
+        return answer(200, Closed(closed))
+
+    def _number(self, tenant: str, text: str, pointer: str) -> str:
+        try:
+            return normalise(text, self._live.config.terms(tenant).region, "possible").e164
+        except BadNumber as error:
+            raise refused(422, "a number cannot be one", Fault(pointer, "bad_number", str(error))) from None
+
+
+def _shown(one: OptOut) -> OptOutShown:
+    return OptOutShown(one.number, one.scope, one.at_ms, one.source, one.provider)
