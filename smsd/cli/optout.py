@@ -131,9 +131,12 @@ async def _export(only: "Whose | None", config: Path, *, json: bool) -> Code:
 def _whose(tenant: str, sender: str) -> "Whose | None":
     """None: everybody's. Raises Trouble."""
     from smsd.control.optouts import Whose
+    from smsd.core.names import TENANT_TOLD, is_tenant
 
     if tenant and sender:
         raise Trouble("--tenant or --sender, not both: each has a list of its own", Code.MISTAKE)
+    if tenant and not is_tenant(tenant):
+        raise Trouble(f'--tenant: "{tenant}" can be no tenant: a tenant id is {TENANT_TOLD}', Code.MISTAKE)
     return Whose(tenant, sender) if tenant or sender else None
 
 

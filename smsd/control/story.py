@@ -4,7 +4,6 @@ Never shows a number or a text, never changes anything. An instant that is recko
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -41,7 +40,7 @@ class Delays(msgspec.Struct, frozen=True, omit_defaults=True):
 class OptedOut(msgspec.Struct, frozen=True):
     """What is closed to the recipient now, of the message's tenant or from its sender."""
 
-    whose: Literal["tenant", "sender"]
+    whose: str  # tenant, sender
     scope: str
     at_ms: int
     source: str
@@ -101,11 +100,8 @@ def _stopped(history: Sequence[Step]) -> bool:
 
 
 async def _opted_out(shard: Shard, tenant: str, record: Record) -> list[OptedOut]:
-    lists: list[tuple[Literal["tenant", "sender"], str]] = [
-        ("tenant", optouts.of_tenant(tenant)),
-        ("sender", optouts.of_sender(record.lane.split("|")[3])),
-    ]
-    found = [(whose, await optouts.known(shard, name, record.who)) for whose, name in lists]
+    lists = {"tenant": optouts.of_tenant(tenant), "sender": optouts.of_sender(record.lane.split("|")[3])}
+    found = [(whose, await optouts.known(shard, name, record.who)) for whose, name in lists.items()]
     return [OptedOut(whose, one.scope, one.at_ms, one.source, one.provider) for whose, one in found if one]
 
 

@@ -114,7 +114,6 @@ class Worker:
         down.push_async_callback(self.transport.close)
         documents = Documents(partial(self.transport.fetch, timeout_s=FETCH_S))
         self.webhooks = Webhooks(live, metrics, documents, self._log, traces)
-        self.texts = self.webhooks.texts
         self.sender = Sender(live, self.transport, metrics, self._log, traces)
         self.resolver = Resolver(live, self.transport, metrics, self._log)
         self.asker = Asker(live, self.transport, metrics, self._log)
@@ -153,7 +152,7 @@ class Worker:
         down.push_async_callback(self.listeners.close)
         if self.listeners.webhooks is not None:
             live.loopback = loopback(self.listeners.webhooks)
-        for part in ("bell", "sweeper", "sender", "resolver", "asker", "intake", "texts"):
+        for part in ("bell", "sweeper", "sender", "resolver", "asker", "intake", "webhooks"):
             self._begin(part, getattr(self, part).run())
         self._notify.ready(f"serving, revision {live.revision}")
         self._log.info(
@@ -325,7 +324,7 @@ class Worker:
         stopped = [task for task, part in self._parts.items() if part in ("intake", "bell")]
         if stopped:
             await asyncio.wait(stopped, timeout=STOP_S)
-        await self._end({"intake", "bell", "sender", "sweeper", "texts"})
+        await self._end({"intake", "bell", "sender", "sweeper", "webhooks"})
 
     async def _leave(self) -> None:
         with contextlib.suppress(*AWAY):

@@ -64,6 +64,10 @@ class Webhooks:
         self._told: dict[str, float] = {}
         self.texts = Texts(live, metrics, log)
 
+    async def run(self) -> None:
+        """Until cancelled: what waits for no callback any more."""
+        await self.texts.run()
+
     def handle(self, request: Request, reply: Reply) -> Answer:
         """204 when all of it is stored; 404, 403, 400, 408, 413, and 503 where the provider should come again."""
         path, mark, query = request.target.partition("?")

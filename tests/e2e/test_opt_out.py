@@ -1,0 +1,121 @@
+"""STOP, START and HELP from the outside: signed callbacks to a real smsd, a real store, a real carrier."""
+
+import contextlib
+import http.client
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import redis as redis_py
+from twilio.request_validator import RequestValidator
+
+from smsd.testing.carrier import CarrierProcess, start
+from smsd_providers.fake import ACCOUNT_SID, AUTH_TOKEN
+from tests.support.config import write
+from tests.support.running import TO, Daemon, Platform, smsd
+
+SALON = "+353861111111"
+TENANT = f'[tenants.acme]\nsender = "{SALON}"\n'
+SIDS = iter(range(1, 1000))
+
+
+@pytest.fixture(scope="module")
+def carrier() -> Iterator[CarrierProcess]:
+    with start(receipt_min_ms=10, receipt_max_ms=50) as running:
+        yield running
+
+
+@pytest.fixture
+def platform(store_url: str) -> Iterator[Platform]:
+    made = Platform(store_url)
+    yield made
+    made.close()
+
+
+def text(public_url: str, body: str, sid: str = "", **more: str) -> int:
+    """A text as Twilio tells of it; the status of the answer."""
+    url = f"{public_url}/webhooks/main/inbound"
+    form = {"AccountSid": ACCOUNT_SID, "MessageSid": sid or f"SM{next(SIDS)}", "From": TO, "To": SALON, "Body": body}
+    form |= more
+    signature = RequestValidator(AUTH_TOKEN).compute_signature(url, form)
+    headers = {"X-Twilio-Signature": signature, "Content-Type": "application/x-www-form-urlencoded"}
+    with contextlib.closing(http.client.HTTPConnection(public_url.removeprefix("http://"), timeout=10)) as connection:
+        connection.request("POST", "/webhooks/main/inbound", urlencode(form), headers)
+        return connection.getresponse().status
+
+
+def inbound(platform: Platform) -> list[tuple[str, ...]]:
+    """What the platform reads of texts."""
+    entries: Any = platform.client.xrange("smsd:{0}:inbound")
+    names = ("tenant", "in_reply_to", "intent", "opt_out")
+    return [tuple(fields[name] for name in names) for _, fields in entries]
+
+
+def test_stop_closes_marketing_and_start_opens_it(
+    tmp_path: Path, store_url: str, carrier: CarrierProcess, platform: Platform
+) -> None:
+    """What answers a campaign leaves reminders alone, the story says why, and no number stands in the log."""
+    path = write(tmp_path, store=store_url, carrier=carrier.url, extra=TENANT)
+    with Daemon(path).ready() as daemon:
+        public_url = f"http://{daemon.heard('ready')[0]['webhooks']}"
+        platform.enqueue("m-1", class_="marketing")
+        platform.wait("delivered", id="m-1")
+        assert text(public_url, "Stop.") == 204
+        platform.enqueue("m-2", class_="marketing")
+        platform.enqueue("r-1")
+        (event,) = platform.wait("suppressed", id="m-2")
+        assert (event["reason"], event["detail"]) == ("opted_out", "marketing of this tenant")
+        platform.wait("delivered", id="r-1")
+        assert text(public_url, "HELP") == 204
+        assert text(public_url, "START") == 204
+        platform.enqueue("m-3", class_="marketing")
+        platform.wait("delivered", id="m-3")
+        assert daemon.end() == 0
+        told = str(daemon.lines)
+    assert inbound(platform) == [
+        ("acme", "m-1", "stop", "marketing"),
+        ("acme", "r-1", "help", ""),
+        ("acme", "r-1", "start", "marketing"),
+    ]
+    assert TO not in told
+    assert "not sent: the recipient has opted out" in smsd("trace", "acme", "m-2", "--config", str(path)).out
+
+
+def test_what_was_taken_is_in_the_store_whoever_dies(
+    tmp_path: Path, store_url: str, carrier: CarrierProcess, platform: Platform
+) -> None:
+    """Killed right after its answer, smsd has the text and what it closed; a repeat to the next one changes nothing."""
+    path = write(tmp_path, store=store_url, carrier=carrier.url, extra=TENANT)
+    with Daemon(path).ready() as daemon:
+        public_url = f"http://{daemon.heard('ready')[0]['webhooks']}"
+        assert text(public_url, "STOP", "SM-once") == 204
+        os.killpg(daemon.process.pid, signal.SIGKILL)
+        daemon.gone()
+    assert inbound(platform) == [("acme", "", "stop", "marketing")]
+    with Daemon(path).ready() as daemon:
+        public_url = f"http://{daemon.heard('ready')[0]['webhooks']}"
+        assert text(public_url, "STOP", "SM-once") == 204
+        platform.enqueue("m-1", class_="marketing")
+        platform.wait("suppressed", id="m-1")
+    assert len(inbound(platform)) == 1
+
+
+def test_a_providers_own_code_closes_its_sender(
+    tmp_path: Path, store_url: str, carrier: CarrierProcess, platform: Platform
+) -> None:
+    """What the carrier refuses as unsubscribed is not tried a second time, by no tenant that uses the sender."""
+    gone = "+15005550004"
+    path = write(tmp_path, store=store_url, carrier=carrier.url, extra=TENANT)
+    with Daemon(path).ready():
+        platform.enqueue("r-1", to=gone)
+        (event,) = platform.wait("failed", id="r-1")
+        assert event["reason"] == "opted_out"
+        platform.enqueue("r-2", tenant="other", to=gone, **{"from": SALON})
+        (event,) = platform.wait("suppressed", id="r-2")
+        assert event["detail"] == "all of this sender"
+    with redis_py.Redis.from_url(store_url) as client:
+        assert client.hlen("smsd:{0}:optout") == 1
