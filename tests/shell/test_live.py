@@ -58,7 +58,7 @@ async def test_a_config_never_seen_is_published(redis: Redis, tmp_path: Path) ->
     stored = await in_force(redis)
     assert (live.revision, stored[b"revision"]) == (1, b"1")
     classes = msgspec.msgpack.decode(stored[b"classes"])
-    assert classes == [["reminder", 8, 1000, 60_000_000], ["marketing", 1, 800, 60_000_000]]
+    assert classes == [["reminder", 8, 1000, 60_000_000, 0], ["marketing", 1, 800, 60_000_000, 1]]
     assert msgspec.msgpack.decode(stored[b"keep"]) == [72 * 3_600_000_000, 1, 20_000]
 
 
