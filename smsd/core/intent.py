@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 Intent = Literal["", "stop", "start", "help", "confirm", "cancel"]
 """As the inbound stream tells it (contract §3); "": none of these."""
 
-LONGEST = 40  # characters; what is longer is no word
+LONGEST = 160  # characters, blanks and signs with them; what is longer is no word
 
 SOURCES: Final[dict[str, str]] = {
     "FCC": "47 CFR 64.1200(a)(10), 89 FR 15756 of 2024-03-05, in force since 2025-04-11",

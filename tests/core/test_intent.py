@@ -11,6 +11,7 @@ from smsd.core.intent import ROWS, SOURCES, plain, read
     [
         ("STOP", "stop"),
         (" stop. ", "stop"),
+        ("STOP" + "\n" * 100, "stop"),
         ("Stop!!! 😡", "stop"),
         ("OPT-OUT", "stop"),
         ("Arrêt", "stop"),
