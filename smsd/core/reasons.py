@@ -10,7 +10,7 @@ from smsd.core.admit import REASONS
 ENDS: Final[dict[str, str]] = {
     "refused": "The provider or the network said no, or all attempts were used up. `detail` and `error_code` say more.",
     "bad_number": "The number does not exist or takes no texts. Correct it where it is kept.",
-    "opted_out": "The person has opted out, at the provider or by the list here. Stop texting this number for this purpose.",
+    "opted_out": "The person has opted out, at the provider or by the list here. Stop such texts to this number.",
     "blocked": "The recipient or the carrier blocks the sender. Ask the person to allow it; a repeat does not help.",
     "filtered": "A carrier took the text for spam. Look at its wording and links, and at the sender's registration.",
     "sender": "The sender may not be used there. Register it with the provider, or give another one.",

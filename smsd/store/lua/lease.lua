@@ -23,7 +23,9 @@ local fence, stop, wake_at, again = nil, false, nil, false
 seed = seed % 2147483646 + 1
 local in_flight, refused_at, punctual = {}, {}, {}
 
-local function reply(keys)
+local pass = {} -- its parts, in one table: Lua allows 200 locals
+
+function pass.reply(keys)
   local list = {}
   for i, key in ipairs(keys) do
     local m = record(key)
@@ -41,7 +43,7 @@ local function reply(keys)
 end
 
 -- The same request again: what it leased and has not settled.
-local function repeated()
+function pass.repeated()
   local before, last = match(call('HGET', K.batch, 'q:' .. process .. '|' .. route) or '', '^(%S+) (%d+)$')
   if before ~= request then return nil end
   local packed = last and call('HGET', K.batch, last)
@@ -55,7 +57,7 @@ local function repeated()
   return held
 end
 
-local function measure_rooms()
+function pass.measure_rooms()
   local total = 0
   for _, offer in ipairs(offers) do
     offer[4] = 'p:' .. offer[1]
@@ -75,7 +77,7 @@ local function measure_rooms()
   end
 end
 
-local function may_go(bound, name)
+function pass.may_go(bound, name)
   if bound == '' then return true end
   for one in string.gmatch(bound, '[^,]+') do
     if one == name then return true end
@@ -85,10 +87,10 @@ end
 
 -- A provider with room for this message, by weight, and from when on; else nil and when a limit makes room (nil: no
 -- limit is what refuses).
-local function choose(bound, cost, order)
+function pass.choose(bound, cost, order)
   local able, total, at = {}, 0, nil
   for _, offer in ipairs(offers) do
-    if offer[3] > 0 and may_go(bound, offer[1]) then
+    if offer[3] > 0 and pass.may_go(bound, offer[1]) then
       local scope = offer[4]
       local opens = #defined(scope) > 0 and admits_at(defined(scope), states(scope), cost) or now
       local first = front(scope)
@@ -115,12 +117,12 @@ local function choose(bound, cost, order)
 end
 
 -- When to look again for what a limit admits at that instant.
-local function before(at)
+function pass.before(at)
   return ahead > 0 and max(at - ahead, now + 1000) or at
 end
 
 -- The limits of a lane, as {scope, definitions, states}.
-local function limits_of(p)
+function pass.limits_of(p)
   if not p.limits then
     p.limits = {}
     for _, scope in ipairs({ 't:' .. p.tenant, 'c:' .. p.tenant .. '|' .. p.class, 's:' .. p.sender }) do
@@ -132,10 +134,10 @@ local function limits_of(p)
 end
 
 -- What can be done with a head: 'take' offer at | 'wait' scope at | 'room' at.
-local function try(p, m, first_refused)
+function pass.try(p, m, first_refused)
   local order = rank_of(p.class) .. pad(first_refused > 0 and first_refused or now)
   local scope, at = nil, now
-  for _, limit in ipairs(limits_of(p)) do
+  for _, limit in ipairs(pass.limits_of(p)) do
     local opens, first = admits_at(limit[2], limit[3], m[COST]), front(limit[1])
     if first and first < order then opens = max(opens, tonumber(call('ZSCORE', K.wake, limit[1]) or 0), horizon + 1) end
     if opens > at then
@@ -144,20 +146,20 @@ local function try(p, m, first_refused)
     end
   end
   if scope then return 'wait', scope, at end
-  local offer, opens = choose(p.bound, m[COST], order)
+  local offer, opens = pass.choose(p.bound, m[COST], order)
   if offer then return 'take', offer, max(at, opens) end
   if p.bound ~= '' then return 'wait', 'p:' .. match(p.bound, '^[^,]+'), max(opens or 0, now + 50000) end
-  return 'room', nil, opens and before(opens)
+  return 'room', nil, opens and pass.before(opens)
 end
 
-local function take(key, m, p, offer, at, first_refused)
+function pass.take(key, m, p, offer, at, first_refused)
   fence = fence or call('HINCRBY', K.meta, 'fence', 1)
   set_state(key, m, 'leased')
   m[ATTEMPT], m[FENCE], m[PROVIDER], m[LEASED] = m[ATTEMPT] + 1, fence, offer[1], at
   m[LEAD] = max(0, at - now)
   refused_at[key] = first_refused
   if first_refused > 0 then m[LIMITED] = (m[LIMITED] or 0) + max(0, at - first_refused) end
-  for _, limit in ipairs(limits_of(p)) do
+  for _, limit in ipairs(pass.limits_of(p)) do
     charge_states(limit[2], limit[3], m[COST], at)
     limits_changed[limit[1]] = true
     punctual[key] = punctual[key] or nearly_used(limit[2], limit[3], at)
@@ -174,7 +176,7 @@ end
 
 -- Takes from one lane until `budget` segments are reached, something refuses, or it is empty. Returns the segments
 -- taken.
-local function serve_lane(lane, L, budget)
+function pass.serve_lane(lane, L, budget)
   local p, served, gone = parts(lane), 0, {}
   looks = looks - 1
   local what = paused_by(p)
@@ -203,9 +205,9 @@ local function serve_lane(lane, L, budget)
       gone[#gone + 1] = members[i]
       opt_outs.suppress(key, m, closed)
     else
-      verdict, offer, at = try(p, m, first_refused)
+      verdict, offer, at = pass.try(p, m, first_refused)
       if verdict ~= 'take' then break end
-      take(key, m, p, offer, at, first_refused)
+      pass.take(key, m, p, offer, at, first_refused)
       gone[#gone + 1] = members[i]
       served = served + m[COST]
     end
@@ -230,7 +232,7 @@ local function serve_lane(lane, L, budget)
 end
 
 -- One turn of a flow. Its start tag S was the least; V follows it when something is taken.
-local function serve_flow(class, weight, member)
+function pass.serve_flow(class, weight, member)
   local prefix = #route + #class + 3
   local start, tenant = tonumber(sub(member, prefix, prefix + 15)), sub(member, prefix + 17)
   local flow, served = tenant .. '|' .. class .. '|' .. route, 0
@@ -243,7 +245,7 @@ local function serve_flow(class, weight, member)
     local lane = sub(ready, #flow + 28)
     local L = lane_state(lane)
     if L then
-      served = served + serve_lane(lane, L, q - served)
+      served = served + pass.serve_lane(lane, L, q - served)
     else
       call('ZREM', K.ready, ready)
       first_ready[flow] = nil
@@ -265,7 +267,7 @@ local function serve_flow(class, weight, member)
 end
 
 -- The class whose turn it is: the least start tag of those with something ready and room in their share.
-local function next_class()
+function pass.next_class()
   local best, least = nil, nil
   for _, c in ipairs(all_classes()) do
     local name = c[1]
@@ -284,11 +286,11 @@ local function next_class()
   return best
 end
 
-local held = repeated()
-if held then return reply(held) end
+local held = pass.repeated()
+if held then return pass.reply(held) end
 local moved, due_at = move_due(100)
 local more, limit_at = wake_limits(50)
-measure_rooms()
+pass.measure_rooms()
 local room = false
 for _, offer in ipairs(offers) do room = room or offer[3] > 0 end
 if paused_by({ tenant = '', class = '', sender = '', campaign = '' }) then
@@ -297,14 +299,14 @@ elseif not room then
   stop, wake_at = true, now + 50000
 end
 while not stop and #taken < most and looks > 0 do
-  local c = next_class()
+  local c = pass.next_class()
   if not c then break end
-  serve_flow(c[1], c[2], heads[c[1]])
+  pass.serve_flow(c[1], c[2], heads[c[1]])
   heads[c[1]] = nil
 end
 again = moved >= 100 or more or looks <= 0
 local next = call('ZRANGE', K.wake, 0, 0, 'WITHSCORES')
-limit_at = next[2] and before(tonumber(next[2])) or nil
+limit_at = next[2] and pass.before(tonumber(next[2])) or nil
 for _, at in ipairs({ due_at or false, limit_at or false }) do
   if at then wake_at = wake_at and min(wake_at, at) or at end
 end
@@ -330,6 +332,6 @@ if #taken < most then
 else
   call('HSET', K.meta, 'hwm', int(now))
 end
-local out = reply(taken)
+local out = pass.reply(taken)
 flush()
 return out
