@@ -34,6 +34,7 @@ DIALECTS: Mapping[str, str] = {
     "bandwidth": "smsd.testing.dialects.bandwidth:Bandwidth",
     "aws": "smsd.testing.dialects.aws:Aws",
     "azure": "smsd.testing.dialects.azure:Azure",
+    "clickatell": "smsd.testing.dialects.clickatell:Clickatell",
     "kannel": "smsd.testing.dialects.kannel:Kannel",
 }
 """Each by the `type` of the provider that speaks it."""
