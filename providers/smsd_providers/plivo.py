@@ -9,8 +9,9 @@ Never does IO, never decides. Sources, all as of 2026-11-28:
 import base64
 import hmac
 import re
+from collections.abc import Mapping
 from typing import ClassVar, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -61,9 +62,14 @@ STATUSES: dict[str, ReceiptStatus] = {
 """`Status` of a receipt: api/messages, message_state, 2026-11-28."""
 
 EXPIRY_S = (5, 10_800)  # message_expiry; Plivo's own is the latest
-FIELDS_MOST = 100
 _AUTH_ID = re.compile(r"[A-Z0-9]{20}")
-_PART = re.compile(r"([0-9]{1,3}) of ([0-9]{1,3})")
+_SHAPES = {
+    "MessageUUID": re.compile(r"[0-9a-f-]{1,64}"),
+    "To": re.compile(r"\+?[0-9]{1,15}"),
+    "ErrorCode": re.compile(r"[0-9]{0,4}"),
+    "PartInfo": re.compile(r"[1-9][0-9]{0,2} of [1-9][0-9]{0,2}"),
+}
+"""V3 signs names and values run together: what is used has a shape, so that none can end elsewhere unseen."""
 
 
 class PlivoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,12 +131,11 @@ class Plivo(_vendor.Vendor):
         id_, word = fields.get("MessageUUID", ""), fields.get("Status", "")
         if not id_ or word not in STATUSES:
             raise BadCallback(f"a receipt has MessageUUID, and a Status that is one of {', '.join(STATUSES)}")
-        counted = _PART.fullmatch(fields.get("PartInfo", ""))
-        part, parts = (max(1, int(n)) for n in counted.groups()) if counted else (1, 1)
+        part, parts = (int(n) for n in fields.get("PartInfo", "1 of 1").split(" of "))
         told = {
             "provider_id": id_,
             "reference": _vendor.reference(callback),
-            "to": fields.get("To", ""),
+            "to": fields["To"],
             "part": part,
             "parts": parts,
         }
@@ -139,43 +144,52 @@ class Plivo(_vendor.Vendor):
 
     def inbound(self, callback: Callback) -> list[Inbound]:
         fields = self._authentic(callback)
-        id_, sender, to, text = (fields.get(name, "") for name in ("MessageUUID", "From", "To", "Text"))
-        if not id_ or not sender or "Status" in fields:
-            raise BadCallback("a text has MessageUUID and From, and no Status")
-        return [Inbound(id_, sender, to, text, max(1, _wire.count(fields.get("Units", ""))))]
+        id_, sender, text = (fields.get(name, "") for name in ("MessageUUID", "From", "Text"))
+        if not id_ or not sender or "Text" not in fields:
+            raise BadCallback("a text has MessageUUID, From and Text")
+        return [Inbound(id_, sender, fields["To"], text, max(1, _wire.count(fields.get("Units", ""))))]
 
     def _authentic(self, callback: Callback) -> dict[str, str]:
-        """The fields, once a signature of ours holds over the URL (V2), or over URL and fields (V3)."""
-        for version in self._signatures:
-            headers = callback.headers
-            nonce = headers.get(f"x-plivo-signature-{version}-nonce", "")
-            theirs = [headers.get(f"x-plivo-signature-{of}{version}", "").split(",") for of in ("", "ma-")]
-            shown = [one.strip() for several in theirs for one in several if one.strip()]
-            if nonce and shown and self._holds(version, nonce, shown, callback):
-                return _vendor.fields(callback)
-        raise BadSignature
-
-    def _holds(self, version: str, nonce: str, shown: list[str], callback: Callback) -> bool:
+        """The form's fields, once a signature of ours holds over the URL (V2), or over URL and fields (V3)."""
         try:
-            signed = signed_v3(callback, nonce) if version == "v3" else _base(callback.url) + nonce
-        except ValueError:
-            return False
-        digests = [hmac.digest(token.encode(), signed.encode("utf-8", "replace"), "sha256") for token in self._tokens]
-        ours = [base64.b64encode(digest).decode() for digest in digests]
-        return any(_proof.equal(one, other) for one in ours for other in shown)
+            pairs = _wire.form_pairs(callback.body, _vendor.FIELDS_MOST)
+            base, query = callback.url.partition("?")[::2]
+            asked = sorted(parse_qsl(query, keep_blank_values=True, max_num_fields=_vendor.FIELDS_MOST))
+        except ValueError as error:
+            raise BadSignature from error
+        signed = {"v3": signed_v3(base, asked, pairs), "v2": base}
+        if callback.method != "POST" or not any(
+            self._holds(of, signed[of], callback.headers) for of in self._signatures
+        ):
+            raise BadSignature
+        return _tight(pairs)
+
+    def _holds(self, version: str, signed: str, headers: Mapping[str, str]) -> bool:
+        nonce = headers.get(f"x-plivo-signature-{version}-nonce", "")
+        theirs = [headers.get(f"x-plivo-signature-{of}{version}", "").split(",") for of in ("", "ma-")]
+        shown = [one.strip() for several in theirs for one in several if one.strip()]
+        text = f"{signed}{'.' if version == 'v3' else ''}{nonce}".encode("utf-8", "replace")
+        ours = [base64.b64encode(hmac.digest(token.encode(), text, "sha256")).decode() for token in self._tokens]
+        return bool(nonce) and any(_proof.equal(one, other) for one in ours for other in shown)
 
 
-def _base(url: str) -> str:
-    """The URL without its query. Raises ValueError."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}{parts.path}"
+def signed_v3(base: str, asked: list[tuple[str, str]], pairs: list[tuple[str, str]]) -> str:
+    """What V3 signs before the nonce: the URL with its query in order, then the form's names and values in order."""
+    query = "&".join(f"{name}={value}" for name, value in asked)
+    form = "".join(name + value for name, value in sorted(pairs))
+    return f"{base}{'?' if query or form else ''}{query}{'.' if query and form else ''}{form}"
 
 
-def signed_v3(callback: Callback, nonce: str) -> str:
-    """What V3 signs: the URL with its query in order, then the form's names and values in order. Raises ValueError."""
-    query = sorted(parse_qsl(urlsplit(callback.url).query, keep_blank_values=True, max_num_fields=FIELDS_MOST))
-    form = [] if callback.method == "GET" else sorted(_wire.form_pairs(callback.body, FIELDS_MOST))
-    asked = "&".join(f"{name}={value}" for name, value in query)
-    mark = "?" if asked or form else ""
-    dot = "." if asked and form else ""
-    return f"{_base(callback.url)}{mark}{asked}{dot}{''.join(name + value for name, value in form)}.{nonce}"
+def _tight(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """The fields, where each is where Plivo has put it. Raises BadSignature, BadCallback."""
+    fields, run = dict(pairs), "".join(name + value for name, value in pairs)
+    if len(fields) < len(pairs):
+        raise BadSignature
+    if "Text" not in fields and any(name in run and name not in fields for name in ("ErrorCode", "PartInfo")):
+        raise BadSignature
+    if not {"MessageUUID", "To"} <= fields.keys():
+        raise BadCallback("a callback has MessageUUID and To")
+    for name, shape in _SHAPES.items():
+        if not shape.fullmatch(fields.get(name, "")) and name in fields:
+            raise BadCallback(f"{name} is not what Plivo writes there")
+    return fields

@@ -19,7 +19,7 @@ KEY = "k" * 32  # long enough for PyJWT to sign with in silence
 ENV = {"ACCESS": "live_1", "SIGNING": KEY, "TOKEN": "token-1"}
 
 
-def signed(callback: Callback, key: str = "other-secret", **other: object) -> Callback:
+def sign(callback: Callback, key: str = "other-secret", **other: object) -> Callback:
     """As MessageBird would, with whatever claims are to be others."""
     now_s = callback.received_us // 1_000_000
     told: dict[str, object] = {"iss": "MessageBird", "nbf": now_s, "exp": now_s + 60}
@@ -41,7 +41,7 @@ def messagebird(**options: object) -> MessageBird:
     return MessageBird("main", MessageBirdOptions(**told))  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize("check", checks(MessageBird, VECTORS, signed), ids=str)
+@pytest.mark.parametrize("check", checks(MessageBird, VECTORS, sign), ids=str)
 def test_conforms(check: Check) -> None:
     """MessageBird's older API keeps the contract."""
     result = check.run()
@@ -50,7 +50,7 @@ def test_conforms(check: Check) -> None:
 
 def test_nothing_is_left_unchecked() -> None:
     """The kit skips only what the vendor does not have: a look-up, and a key that it recognises."""
-    every = checks(MessageBird, VECTORS, signed)
+    every = checks(MessageBird, VECTORS, sign)
     assert [check.name for check in every if check.run().outcome is Outcome.SKIPPED] == ["idempotency", "look-up"]
 
 
@@ -74,10 +74,10 @@ RECEIPT = Callback("GET", "https://x/?ref=1.a%2Fb&id=m1&status=delivered", {}, b
 def test_every_claim_counts(other: dict[str, object]) -> None:
     """A token of ours is not enough: it must be MessageBird's, in force, and about this very call."""
     provider = messagebird(signing_key=(Secret("env:SIGNING", env=ENV),))
-    (read,) = provider.receipts(signed(RECEIPT, KEY))
+    (read,) = provider.receipts(sign(RECEIPT, KEY))
     assert (read.provider_id, read.reference) == ("m1", "1.a/b")
     with pytest.raises(BadSignature):
-        provider.receipts(signed(RECEIPT, KEY, **other))
+        provider.receipts(sign(RECEIPT, KEY, **other))
 
 
 def test_without_a_signing_key_a_secret_path_is_the_proof() -> None:

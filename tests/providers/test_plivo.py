@@ -3,14 +3,16 @@
 import base64
 import hmac
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 import pytest
 
-from smsd.provider import BadSignature, Callback
+from smsd.provider import BadCallback, BadSignature, Callback
 from smsd.secret import Secret
 from smsd.testing.conformance import Check, Outcome, checks, read_vectors
 from smsd.testing.conformance_subject import attempt
+from smsd_providers._wire import form_pairs
 from smsd_providers.plivo import Plivo, PlivoOptions, signed_v3
 
 VECTORS = Path(__file__).parent / "vectors" / "plivo.json"
@@ -20,7 +22,9 @@ AUTH_ID = "MA" + "X" * 18
 
 def sign(callback: Callback) -> Callback:
     """As Plivo would, by V3."""
-    digest = hmac.digest(TOKEN.encode(), signed_v3(callback, "1").encode(), "sha256")
+    base, _, query = callback.url.partition("?")
+    text = signed_v3(base, sorted(parse_qsl(query, keep_blank_values=True)), form_pairs(callback.body, 100))
+    digest = hmac.digest(TOKEN.encode(), f"{text}.1".encode(), "sha256")
     signed = {
         "x-plivo-signature-v3": base64.b64encode(digest).decode(),
         "x-plivo-signature-v3-nonce": "1",
@@ -52,6 +56,39 @@ def test_a_part_is_told_with_how_many_there_are() -> None:
     (vector,) = [one for one in read_vectors(VECTORS) if one.name == "our reference, the second of two parts"]
     (read,) = plivo().receipts(vector.callback)
     assert (read.part, read.parts) == (2, 2)
+
+
+FORM = {"ErrorCode": "200", "From": "1", "MessageUUID": "5b", "PartInfo": "1 of 10", "Status": "failed", "To": "14"}
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {"ErrorCode200From": "1"},
+        {"From": "1MessageUUID5b"},
+        {"PartInfo1": " of 10"},
+        {"PartInf": "o1 of 10"},
+        {"MessageUUID": "5bPartInfo1 of 10"},
+        {"T": "o14"},
+    ],
+    ids=str,
+)
+def test_no_field_can_end_elsewhere(moved: dict[str, str]) -> None:
+    """V3 signs names and values run together, so that the signature holds though one was moved into another."""
+    run = "".join(name + FORM[name] for name in sorted(FORM))
+    part = "".join(name + value for name, value in moved.items())
+    kept = {name: value for name, value in FORM.items() if name + value not in part}
+    forged = moved | kept
+    assert "".join(name + forged[name] for name in sorted(forged)) == run
+
+    def called(fields: dict[str, str]) -> Callback:
+        body = urlencode(fields).encode()
+        return Callback("POST", "https://x/", {"content-type": "application/x-www-form-urlencoded"}, body)
+
+    (read,) = plivo().receipts(sign(called(FORM)))
+    assert (read.reason, read.parts) == ("opted_out", 10)
+    with pytest.raises((BadSignature, BadCallback)):
+        plivo().receipts(sign(called(forged)))
 
 
 def test_v2_can_be_refused() -> None:

@@ -59,6 +59,20 @@ def test_where_nothing_is_signed_a_secret_path_is_the_proof() -> None:
         provider.receipts(Callback("POST", told.replace("token-1", "token-2"), {}, receipt))
 
 
+def test_two_fields_cannot_be_made_one() -> None:
+    """What is signed reads the same, and a field would be gone."""
+    key, secret = (Secret(f"env:{name}", env=ENV | {"SECRET": KEY}) for name in ("KEY", "SECRET"))
+    provider = VonageSms("main", VonageSmsOptions(api_key=key, api_secret=secret, signature_secret=(secret,)))
+
+    def called(told: dict[str, str]) -> Callback:
+        return sign(Callback("POST", "https://x/", {}, msgspec.json.encode(told), 1_795_561_297_000_000))
+
+    genuine = {"client-ref": "1.a/b", "err-code": "9", "messageId": "0A1", "status": "failed"}
+    assert provider.receipts(called(genuine))[0].reference == "1.a/b"
+    with pytest.raises(BadSignature):
+        provider.receipts(called({"client-ref=1.a/b&err-code": "9", "messageId": "0A1", "status": "failed"}))
+
+
 def test_what_is_too_long_for_vonage_is_not_told() -> None:
     """A long reference goes untold rather than refused: the receipt still has the vendor's id."""
     reference = f"1.{'t' * 64}/{'m' * 128}"
