@@ -111,7 +111,8 @@ _REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,2}-[0-9]{1,2}")
 
 class AwsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of a provider of type "aws". Events come by SNS without raw delivery, subscribed to our URL, from one of
-    `topics`; or by an EventBridge API destination, proven by `callbacks`.
+    `topics`; or by an EventBridge API destination, proven by `callbacks`. `sns_certificate` is for rehearsals alone:
+    who has its key is believed in Amazon's place, and `base_url` confirms subscriptions too.
     """
 
     region: str
@@ -122,7 +123,7 @@ class AwsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     message_type: Literal["TRANSACTIONAL", "PROMOTIONAL"] = "TRANSACTIONAL"
     topics: tuple[str, ...] = ()  # ARNs
     callbacks: _proof.Callbacks | None = None
-    sns_certificate: str = ""  # PEM, in place of Amazon's: for rehearsals, where base_url confirms subscriptions too
+    sns_certificate: str = ""  # PEM
     base_url: str = ""  # "": the region's own
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 Never makes an instance: what a capability depends on in the config is said in words.
 """
 
+import inspect
 import sys
 import typing
 from collections.abc import Iterator
@@ -77,6 +78,10 @@ def _section(name: str) -> Iterator[str]:
     yield ""
     yield _told(provider).strip().replace("Never does IO, never decides. ", "")
     yield ""
+    _, more, advice = inspect.cleandoc(provider.Options.__doc__ or "").partition(". ")
+    if more:  # after "The keys of a provider of type ..."
+        yield advice
+        yield ""
     yield "| key | takes | default |"
     yield "|---|---|---|"
     hints = typing.get_type_hints(provider.Options)

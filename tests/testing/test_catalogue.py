@@ -20,6 +20,12 @@ def test_the_page_is_what_the_code_says() -> None:
     assert all(f"| [`{name}`](#{name}) |" in text for name in known_types("smsd_providers."))
 
 
+def test_the_page_tells_what_has_to_be_set_up() -> None:
+    """What the docstring of Options says beyond its first sentence stands above the keys."""
+    section = page().partition("## kannel\n")[2].partition("\n## ")[0]
+    assert "max-messages = 0" in section.partition("| key |")[0]
+
+
 def test_no_default_is_a_secret(tmp_path: Path) -> None:
     """The page shows no secret but the built-in carrier's, which guards nothing."""
     assert not re.findall(r"\| secret: [^|]*\| `", page())
