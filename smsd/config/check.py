@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from smsd.config.files import KeyPath
 from smsd.config.read import suggestion
 from smsd.config.sandbox import SANDBOX
-from smsd.config.settings import PlanConfig, RouteConfig, Settings, TenantConfig, Terms
+from smsd.config.settings import PlanConfig, RouteConfig, SenderRuleConfig, Settings, TenantConfig, Terms
 from smsd.core.limit import Limit, show
+from smsd.core.senders import SenderRule
 from smsd.secret import SecretError
 
 _URL_SCHEMES = ("redis", "rediss", "redis+cluster", "redis+sentinel")
@@ -57,6 +58,7 @@ class Checker:
         for name, route in self.settings.routes.items():
             self._route(name, route)
         self._rules()
+        self._senders()
         for section, names in (("routes", self.routes), ("providers", self.providers)):
             if SANDBOX in names:
                 said = f'the name "{SANDBOX}" is kept for what [sandbox] brings with it: give it another one'
@@ -106,6 +108,8 @@ class Checker:
         for name, limits in (terms.class_limits or {}).items():
             self._exists(name, self.classes, "class", (*path, "class_limits", name))
             self._limits(limits, (*path, "class_limits", name))
+        if terms.sender_pool:
+            self._exists(terms.sender_pool, self.settings.sender_pools, "sender pool", (*path, "sender_pool"))
         if terms.route is not None and route:
             self._exists(terms.route, self.routes, "route", (*path, "route"))
         allowed = self.settings.dispatch.countries
@@ -148,6 +152,21 @@ class Checker:
             for j, name in enumerate(rule.classes or ()):
                 self._exists(name, self.classes, "class", (*path, "classes", j))
 
+    def _senders(self) -> None:
+        for name, pool in self.settings.sender_pools.items():
+            path: KeyPath = ("sender_pools", name, "senders")
+            if not pool.senders:
+                self.note(path, "a pool without a sender: give it one, or leave it out")
+            for i, sender in enumerate(pool.senders):
+                if sender in pool.senders[:i]:
+                    self.note((*path, i), f'"{sender}" is in this pool already')
+        for i, rule in enumerate(self.settings.sender_rules):
+            for key in ("countries", "types"):
+                if not getattr(rule, key):
+                    self.note(("sender_rules", i, key), "an empty list: name at least one")
+            if rule.instead and not _allowed(rule).allows(rule.instead):
+                self.note(("sender_rules", i, "instead"), "this sender may not send there either, by the same rule")
+
     def _limits(self, limits: Iterable[Limit], path: KeyPath) -> None:
         seen: dict[tuple[bool, int], Limit] = {}
         for i, limit in enumerate(limits):
@@ -170,6 +189,10 @@ def _installed(package: str) -> bool:
         return find_spec(package) is not None
     except ImportError:  # of a package that it lies in
         return False
+
+
+def _allowed(rule: SenderRuleConfig) -> SenderRule:
+    return SenderRule(frozenset(rule.types), frozenset(sender.lower() for sender in rule.registered))
 
 
 def _is_zone(name: str) -> bool:

@@ -21,6 +21,7 @@ from smsd.provider import Provider
 
 if TYPE_CHECKING:
     from smsd.core.admit import ClassRules, TenantRules  # commands that only read a config admit nothing
+    from smsd.core.senders import SenderRule
 
 
 class Origin:
@@ -71,6 +72,10 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
 
     def class_(self, name: str) -> "ClassRules":
         return self._class_rules.get(name) or self._never
+
+    def sender_rule(self, country: str) -> "SenderRule | None":
+        """Who may send there; None: everybody."""
+        return self._sender_rules.get(country) if self.sender_rules else None
 
     def route(self, *, tenant_route: str, country: str, to: str, class_: str, tenant: str, sender: str) -> str | None:
         """The first rule whose every condition is met, else the tenant's own route; None if there is no such route.
@@ -164,6 +169,17 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
         return ClassRules(None)
 
     @cached_property
+    def _sender_rules(self) -> "dict[str, SenderRule]":
+        from smsd.core.senders import SenderRule
+
+        rules: dict[str, SenderRule] = {}
+        for rule in self.sender_rules:
+            registered = frozenset(sender.lower() for sender in rule.registered)
+            made = SenderRule(frozenset(rule.types), registered, rule.instead)
+            rules |= {country: made for country in rule.countries if country not in rules}
+        return rules
+
+    @cached_property
     def _rules_compiled(self) -> tuple["_Rule", ...]:
         return tuple(_Rule(rule) for rule in self.route_rules)
 
@@ -174,7 +190,9 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
         if "*" not in self.dispatch.countries:
             allowed = frozenset(self.dispatch.countries)
             countries = allowed if countries is None else allowed & countries
-        return TenantRules(known, terms.sender, terms.region, terms.route, countries)
+        pool = self.sender_pools.get(terms.sender_pool)
+        senders = pool.senders if pool is not None else ()
+        return TenantRules(known, terms.sender, terms.region, terms.route, countries, senders)
 
 
 _ANY_CLASS = ClassConfig()
@@ -188,6 +206,12 @@ def _over(below: Terms | PlanConfig, layer: PlanConfig) -> msgspec.Struct:
     if "class_limits" in given:
         given["class_limits"] = {**(below.class_limits or {}), **given["class_limits"]}
     return msgspec.structs.replace(below, **given)
+
+
+def _sender_type(sender: str) -> str:
+    from smsd.core.senders import sender_type
+
+    return sender_type(sender)
 
 
 class _Rule:
@@ -209,17 +233,8 @@ class _Rule:
             and (self.prefixes is None or to.startswith(self.prefixes))
             and (self.classes is None or class_ in self.classes)
             and (self.tenants is None or tenant in self.tenants)
-            and (self.sender_types is None or sender_type(sender) in self.sender_types)
+            and (self.sender_types is None or _sender_type(sender) in self.sender_types)
         )
-
-
-def sender_type(sender: str) -> str:
-    """ "e164", "short" or "alpha"; "" where the provider chooses."""
-    if sender.startswith("+"):
-        return "e164"
-    if sender.isdigit():
-        return "short"
-    return "alpha" if sender else ""
 
 
 # ---- What leaves the process -----------------------------------------------------------------------------------------

@@ -220,6 +220,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[LimitText, ...] = (parse("20/s"), parse("50000/d"))
     class_limits: ClassLimits = field(default_factory=dict[str, tuple[Limit, ...]])
     sender: Sender = "Salon"
+    sender_pool: Annotated[str, Meta(max_length=64)] = ""  # the name of one: before `sender`
     region: Region = "IE"
     route: Name = "default"
     countries: tuple[Countries, ...] = ("*",)
@@ -234,6 +235,7 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[LimitText, ...] | None = None
     class_limits: ClassLimits | None = None
     sender: Sender | None = None
+    sender_pool: Annotated[str, Meta(max_length=64)] | None = None
     region: Region | None = None
     route: Name | None = None
     countries: tuple[Countries, ...] | None = None
@@ -252,6 +254,24 @@ class UnknownTenants(msgspec.Struct, frozen=True, kw_only=True):
 
 class SenderConfig(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[LimitText, ...] = ()
+
+
+class SenderPool(msgspec.Struct, frozen=True, kw_only=True):
+    """Senders of which each person always gets the same one."""
+
+    senders: tuple[Sender, ...]
+
+
+SenderTypes = tuple[Literal["e164", "short", "alpha"], ...]
+
+
+class SenderRuleConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may send to these countries; the first rule with a country is the one for it."""
+
+    countries: tuple[Country, ...]
+    types: SenderTypes
+    registered: tuple[Sender, ...] = ()  # of alphanumeric senders only these; empty: any
+    instead: Sender = ""  # for a tenant's own sender that may not
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
@@ -273,7 +293,7 @@ class RouteRule(msgspec.Struct, frozen=True, kw_only=True):
     prefixes: tuple[Prefix, ...] | None = None
     classes: tuple[Name, ...] | None = None
     tenants: tuple[TenantId, ...] | None = None
-    sender_types: tuple[Literal["e164", "short", "alpha"], ...] | None = None
+    sender_types: SenderTypes | None = None
 
 
 class NoOptions(msgspec.Struct, frozen=True):
@@ -342,6 +362,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tenants: dict[TenantId, TenantConfig] = field(default_factory=dict[str, TenantConfig])
     unknown_tenants: UnknownTenants = UnknownTenants()
     senders: dict[Sender, SenderConfig] = field(default_factory=dict[str, SenderConfig])
+    sender_pools: dict[Name, SenderPool] = field(default_factory=dict[str, SenderPool])
+    sender_rules: tuple[SenderRuleConfig, ...] = ()
     routes: dict[Name, RouteConfig] = field(default_factory=dict[str, RouteConfig])
     route_rules: tuple[RouteRule, ...] = ()
     providers: dict[Name, ProviderConfig] = field(default_factory=dict[str, ProviderConfig])

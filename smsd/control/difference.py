@@ -139,6 +139,18 @@ def _senders(found: _Found, old: Config, new: Config) -> None:
     for name in sorted(old.senders.keys() | new.senders.keys()):
         before, after = old.senders.get(name), new.senders.get(name)
         found.limits("sender", name, before.limits if before else (), after.limits if after else ())
+    for name in sorted(old.sender_pools.keys() | new.sender_pools.keys()):
+        one, other = (set(c.sender_pools[name].senders if name in c.sender_pools else ()) for c in (old, new))
+        if one != other:
+            found.add("changed", "sender pool", name, f"{len(other - one)} senders more, {len(one - other)} fewer")
+    for country in sorted({country for config in (old, new) for r in config.sender_rules for country in r.countries}):
+        before, after = old.sender_rule(country), new.sender_rule(country)
+        if before != after:
+            kind: Kind = (
+                "cut_off" if after is not None and (before is None or after.types < before.types) else "changed"
+            )
+            may = "everybody" if after is None else ", ".join(sorted(after.types))
+            found.add(kind, "country", country, f"may be sent to by {may}")
 
 
 # ---- By what ---------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import msgspec
 
 from smsd.core.fields import Fault, RawFields, parse_instant, parse_json, read, unknown_fields
 from smsd.core.names import is_id, is_tenant
+from smsd.core.senders import NoSender, SenderRule, choose
 from smsd.message import Cancel, Entry, Message, Rejection, Send
 from smsd.number import BadNumber, Number, normalise, sender_ok
 from smsd.text import GSM_SINGLE, Segments, segment
@@ -31,7 +32,7 @@ REASONS: dict[str, str] = {
     "id_conflict": "The id was used for a message with other content. Give every message an id of its own.",
     "bad_number": "`to` is no possible phone number. Write E.164 like +353861234567, or a national one and `region`.",
     "country_not_allowed": "Texts may not go to the number's country. Allow it in [dispatch] and for the tenant.",
-    "bad_sender": "`from` is no sender. Write E.164, a short code, or an alphanumeric sender.",
+    "bad_sender": "`from` is no sender, or may not send to that country. `detail` says which would be right.",
     "bad_body": "The text is empty, not Unicode, or holds a NUL.",
     "too_long": "The text takes more segments than max_segments. Shorten it; characters outside GSM-7 cost most.",
     "too_large": "The entry has more than 64 KB.",
@@ -57,6 +58,7 @@ class TenantRules(msgspec.Struct, frozen=True):
     region: str  # for a national `to`; "" where there is none
     route: str
     countries: frozenset[str] | None  # where its texts may go, the dispatcher's list applied; None: everywhere
+    pool: tuple[str, ...] = ()  # of senders, before `sender`; (): none
 
 
 class ClassRules(msgspec.Struct, frozen=True):
@@ -84,6 +86,10 @@ class Rules(Protocol):
 
     def tenant(self, tenant: str) -> TenantRules: ...
     def class_(self, name: str) -> ClassRules: ...
+    def sender_rule(self, country: str) -> SenderRule | None:
+        """Who may send there; None: everybody."""
+        ...
+
     def route(self, *, tenant_route: str, country: str, to: str, class_: str, tenant: str, sender: str) -> str | None:
         """The name of the route, or None where none serves the message."""
         ...
@@ -168,7 +174,7 @@ def _send(
     if replaces == id_:
         raise Fault("bad_id", "replaces: names the message itself; it takes the id of an earlier one")
     meta = _meta(given["meta"]) if given.get("meta") else ""
-    from_ = sender or settings.sender
+    from_ = _sender(sender, settings, tenant, number, rules)
     route = rules.route(
         tenant_route=settings.route, country=number.country, to=number.e164, class_=class_, tenant=tenant, sender=from_
     )
@@ -248,6 +254,18 @@ def _number(given: dict[str, str], settings: TenantRules, check: str) -> Number:
         country = number.country or "a number whose country cannot be told"
         raise Fault("country_not_allowed", f"texts to {country} are not allowed here")
     return number
+
+
+def _sender(given: str, settings: TenantRules, tenant: str, number: Number, rules: Rules) -> str:
+    rule = rules.sender_rule(number.country)
+    if rule is None and (given or not settings.pool):
+        return given or settings.sender
+    try:
+        return choose(
+            given, settings.sender, settings.pool, rule, tenant=tenant, to=number.e164, country=number.country
+        )
+    except NoSender as error:
+        raise Fault("bad_sender", str(error)) from None
 
 
 def _segments(body: str, allowed: int) -> Segments:

@@ -8,6 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 from redis.exceptions import RedisError
@@ -188,14 +189,16 @@ class Texted:
         if self._of is None or self._of[0] is not of[0] or self._of[1] != of[1]:
             self._of, self._tenants = of, {config.tenant_defaults.sender: ""}
             for tenant in config.tenants.keys() | config.made.keys():
-                sender = _sender(config, tenant)
-                self._tenants[sender] = "" if sender in self._tenants else tenant
+                pool = config.sender_pools.get(_set(config, tenant, "sender_pool"))
+                for sender in {_set(config, tenant, "sender"), *(pool.senders if pool is not None else ())}:
+                    self._tenants[sender] = "" if sender in self._tenants else tenant
         return self._tenants
 
 
-def _sender(config: Config, tenant: str) -> str:
+def _set(config: Config, tenant: str, name: Literal["sender", "sender_pool"]) -> str:
     """As Config.terms tells it, which costs ten times as much, and thousands may have changed."""
     own = [one for one in (config.made.get(tenant), config.tenants.get(tenant)) if one is not None]
     plan = config.plans.get(next((one.plan for one in own if one.plan is not None), ""))
     layers = [*own, *([plan] if plan is not None else [])]
-    return next((one.sender for one in layers if one.sender is not None), config.tenant_defaults.sender)
+    told: list[str | None] = [getattr(one, name) for one in layers]
+    return next((one for one in told if one is not None), getattr(config.tenant_defaults, name))

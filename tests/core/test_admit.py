@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from smsd.core.admit import NEVER_US, REASONS, ClassRules, TenantRules, deadline, fingerprint, judge
 from smsd.core.fields import FAULT_OF
+from smsd.core.senders import SenderRule
 from smsd.message import Cancel, Entry, Message, Rejection, Send
 from smsd.text import segment
 
@@ -37,11 +38,15 @@ class TestRules:
     accept_unknown: bool = True
     defaults: TenantRules = DEFAULTS
     tenants: dict[str, TenantRules] = field(default_factory=dict)
+    senders: dict[str, SenderRule] = field(default_factory=dict)
     expire_after_us: int | None = 12 * HOUR_US
     routes: dict[str, str | None] = field(default_factory=dict)  # by country; else the tenant's
 
     def tenant(self, tenant: str) -> TenantRules:
         return self.tenants.get(tenant, self.defaults)
+
+    def sender_rule(self, country: str) -> SenderRule | None:
+        return self.senders.get(country)
 
     def class_(self, name: str) -> ClassRules:
         assert name == "reminder"
@@ -526,3 +531,16 @@ def test_details_quote_nothing(name: str, spoiled: str) -> None:
         assert isinstance(outcome, Rejection)
     if isinstance(outcome, Rejection):
         assert SECRET not in outcome.detail
+
+
+def test_a_sender_that_may_not_send_there_is_told() -> None:
+    """What the entry names is rejected; the tenant's own gives way to one of its pool, the same for the same person."""
+    rules = TestRules(senders={"IE": SenderRule(frozenset({"e164"}))})
+    assert rejected(entry(from_="Salon"), rules).reason == "bad_sender"
+    assert "the tenant's sender" in rejected(entry(), rules).detail
+    pool = ("+353860000001", "Salon", "+353860000002")
+    rules.tenants["salon"] = msgspec.structs.replace(DEFAULTS, known=True, pool=pool)
+    first = sent(entry(), rules).message.sender
+    assert first in pool
+    assert first != "Salon"
+    assert sent(entry(id="a2", body="Another"), rules).message.sender == first

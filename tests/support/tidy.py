@@ -18,7 +18,12 @@ COLUMNS = 120
 # `smsd.message` and `smsd.provider` are the contract between the parts, so everything may import them.
 CONTRACT = ("smsd.message", "smsd.provider")
 LEAVES = ("smsd.text", "smsd.number", "smsd.secret")
-CONFIG_READS = ("smsd.core.limit", "smsd.core.names", "smsd.core.admit")  # grammars; the rules that admission asks for
+CONFIG_READS = (
+    "smsd.core.limit",
+    "smsd.core.names",
+    "smsd.core.admit",
+    "smsd.core.senders",
+)  # grammars; what admission asks
 STORE = (*LEAVES, "smsd.config", "smsd.core", "smsd.store")
 CONTROL = (*STORE, "smsd.control")
 SHELL = (*CONTROL, "smsd.shell")
