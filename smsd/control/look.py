@@ -68,7 +68,7 @@ class Look:
         now_us = self._shard.now_us or time.time_ns() // 1000
         since = await self._since([lane for some in heads.values() for lane in some])
         self.ages = {
-            class_: max((now_us - since[lane]) / 1e6 for lane in some if lane in since) if some else 0.0
+            class_: max(((now_us - since[lane]) / 1e6 for lane in some if lane in since), default=0.0)
             for class_, some in heads.items()
         }
 

@@ -33,3 +33,10 @@ async def test_what_waits_is_counted_and_aged(redis: Redis) -> None:
     assert look.counts["smsd_inbox_entries"] == {"reminder": 1}
     assert look.counts["smsd_store_entries"]["msg"] == 3
     assert look.ages == {"reminder": 20.0, "otp": 0.0}
+
+
+async def test_lanes_that_empty_between_two_reads_have_no_age(redis: Redis) -> None:
+    """What the first read has seen may be gone by the second: nothing waits then, and that is no error."""
+    await redis.zadd(keys.key(0, "dline"), {"acme|reminder|default|S||": 1})
+    look = await Look(World(redis).shard, ["reminder"], ["main"]).read()
+    assert look.ages == {"reminder": 0.0}
