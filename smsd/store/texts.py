@@ -47,12 +47,15 @@ class Written(msgspec.Struct, frozen=True):
 
 
 async def keep(shard: Shard, provider: str, text: Inbound, wait_us: int) -> Whole | None:
-    """One part of a text; the text once it is whole. Where too many are waited for, the part goes alone."""
+    """One part of a text; the text once it is whole. A part goes alone where too many are waited for, and where a
+    vendor has used the group again before the text before was whole.
+    """
     group = "\0".join((provider, text.sender, text.to, text.group))
-    ask = [group, text.part, text.parts, text.provider_id, text.body, wait_us, GROUPS_MOST]
+    name = f"{provider}/{text.provider_id}" if text.provider_id else ""
+    ask = [group, text.part, text.parts, text.provider_id, text.body, wait_us, GROUPS_MOST, name]
     reply = await shard.run("part", msgspec.msgpack.encode(ask), strict=True)
     word, packed = cast("tuple[bytes, bytes]", tuple(reply))
-    if word == b"full":
+    if word == b"alone":
         return Whole(msgspec.structs.replace(text, group=""))
     return _joined(group, packed) if word == b"whole" else None
 
@@ -67,7 +70,7 @@ async def late(shard: Shard) -> list[tuple[str, Whole]]:
 async def drop(shard: Shard, whole: Whole) -> None:
     """Its parts, once it is written."""
     if whole.group:
-        await shard.run("part_drop", whole.group, whole.packed)
+        await shard.run("part_drop", whole.group, whole.packed, whole.group.partition("\0")[0], REPEAT_US)
 
 
 async def write(

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -15,7 +16,8 @@ from smsd.control.tenants import Tenants
 from smsd.core.optout import Scope
 from smsd.core.outcome import Accepted
 from smsd.message import Message, Send
-from smsd.provider import Inbound
+from smsd.provider import Callback, Inbound
+from smsd.secret import Secret
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.shell.webhooks_store import Away
@@ -25,6 +27,8 @@ from smsd.store.connect import connect
 from smsd.store.optouts import of_sender, of_tenant
 from smsd.store.shard import Offer, Shard
 from smsd.store.texts import Change, write
+from smsd_providers._proof import Callbacks
+from smsd_providers.vonage_sms import VonageSms, VonageSmsOptions
 from tests.support import config as configs
 from tests.support.logs import Logs
 from tests.support.valkey import Valkey
@@ -279,6 +283,21 @@ async def test_parts_are_one_text(desk: Desk) -> None:
         await desk.texts.take("main", [one])
     [told] = await desk.read()
     assert [told[name] for name in ("body", "parts", "provider_id", "intent")] == ["STOP", "2", "P1", "stop"]
+
+
+async def test_the_parts_of_a_vendor_are_joined(desk: Desk) -> None:
+    """As Vonage tells of them, without a plus; the last one told again is no new text."""
+    env = {"KEY": "abcd1234", "SECRET": "secret", "TOKEN": "token-1"}
+    key, secret, token = (Secret(f"env:{name}", env=env) for name in env)
+    proven = Callbacks(by="path", secrets=(token,))
+    vonage = VonageSms("main", VonageSmsOptions(api_key=key, api_secret=secret, callbacks=proven))
+    for n, body in ((1, "AR"), (2, "RET"), (2, "RET")):
+        form = {"msisdn": ANNA[1:], "to": OWN[1:], "messageId": f"V{n}", "text": body}
+        query = urlencode(form | {"concat": "true", "concat-ref": "7", "concat-total": "2", "concat-part": str(n)})
+        callback = Callback("GET", f"https://sms.example.com/webhooks/main/token-1/inbound?{query}", {}, b"")
+        await desk.texts.take("main", vonage.inbound(callback))
+    [told] = await desk.read()
+    assert [told[name] for name in ("from", "to", "body", "intent")] == [ANNA, OWN, "ARRET", "stop"]
 
 
 async def test_an_incomplete_text_is_written_with_what_is_there(make: Make, store_url: str) -> None:

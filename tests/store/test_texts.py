@@ -72,6 +72,27 @@ async def test_parts_of_too_many_texts_go_alone(world: World, monkeypatch: pytes
     assert (alone.text.body, alone.group) == ("[1]", "")
 
 
+async def test_a_part_that_comes_again_after_its_text_changes_nothing(world: World) -> None:
+    """Its provider had not heard that it was taken; a day later it is a new one."""
+    for number in (1, 2):
+        whole = await texts.keep(world.shard, "main", part(number, 2), WAIT)
+    assert whole is not None
+    await texts.drop(world.shard, whole)
+    assert await texts.keep(world.shard, "main", part(2, 2), WAIT) is None
+    assert await ask(world.client, "EXISTS", keys.key(0, "parts")) == 0
+    world.pass_time(25 * HOUR)
+    await texts.keep(world.shard, "main", part(2, 2), WAIT)
+    assert await ask(world.client, "EXISTS", keys.key(0, "parts")) == 1
+
+
+async def test_a_group_that_is_used_again_loses_nothing(world: World) -> None:
+    """Vendors count groups to 255: a part of another text goes alone."""
+    await texts.keep(world.shard, "main", part(1, 2), WAIT)
+    alone = await texts.keep(world.shard, "main", part(1, 2, provider_id="other", body="Hello"), WAIT)
+    assert alone is not None
+    assert (alone.text.body, alone.text.provider_id, alone.group) == ("Hello", "other", "")
+
+
 # ---- Writing ---------------------------------------------------------------------------------------------------------
 
 
