@@ -30,7 +30,7 @@ from redis.exceptions import (
 from smsd.store import keys
 
 POOL_SIZE = 32
-BLOCKING_POOL_SIZE = 8  # an inbox reader and a bell for each shard; more shards get more
+BLOCKING_POOL_SIZE = 8  # readers of the inboxes and of the events and a bell for each shard; more shards get more
 POOL_WAIT_S = 2.0
 CONNECT_S = 2.0
 CALL_S = 5.0
@@ -86,7 +86,7 @@ class Store:
 def connect(url: str, *, shards: int = 1, size: int = POOL_SIZE) -> Store:
     """Clients for redis://, rediss:// or unix://, secrets put in. Dials nothing yet. Raises StoreError for others."""
     address = _checked(url)
-    blocking_size = max(BLOCKING_POOL_SIZE, 3 * shards)
+    blocking_size = max(BLOCKING_POOL_SIZE, 4 * shards)
     return Store(_client(url, size, CALL_S), _client(url, blocking_size, BLOCKING_CALL_S), address)
 
 

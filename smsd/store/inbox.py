@@ -79,7 +79,7 @@ class Inbox:
     async def forget(self, class_: str, idle_ms: int, *names: str) -> int:
         """Forgets consumers (only those named, if any are) that are idle for so long and have nothing pending."""
         inbox = keys.inbox(self._shard, class_)
-        return cast("int", await self._scripts.run("consumers", [inbox], [idle_ms, FORGET_MOST, *names]))
+        return cast("int", await self._scripts.run("consumers", [inbox], [keys.GROUP, idle_ms, FORGET_MOST, *names]))
 
     async def _there(self, class_: str, entries: Sequence[Any]) -> list[Read]:
         """The entries that still have fields. One that somebody deleted while it was pending is pending no more."""

@@ -46,6 +46,9 @@ KINDS: Final = {
     "conf": "hash: the shared config in force, compiled, with its revision, hash and source",
     "meta": "hash: counters, high-water mark, who sleeps",
     "events": "stream: the contract's events",
+    "push": "lex zset receiver \\0 due \\0 entry \\0 tries \\0 first: events yet to be told by status webhook",
+    "gap": "hash receiver -> start cursor upto: events that `push` lacks; of receiver|replay too",
+    "shut": "hash receiver -> when and why a status webhook was disabled, as JSON",
     "dead": "stream: entries that could not be taken",
     "asked": "hash class|n -> up to when messages without a receipt were asked about; turn -> who asks, until when",
     "bell": "not a key but a channel: wakes processes",
@@ -54,6 +57,9 @@ KINDS: Final = {
 
 GROUP: Final = "smsd"
 """The consumer group on every inbox."""
+
+PUSHERS: Final = "smsd-webhooks"
+"""The consumer group on the events where status webhooks are configured."""
 
 META: Final = "smsd:meta"
 """Hash for processes, never for scripts: shards, classes, schema (contract.md §1)."""
