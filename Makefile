@@ -75,6 +75,10 @@ bench-start: $(DEV) ## Measure how long each command takes to start, and what of
 bench-intake: $(DEV) ## Measure how many messages a second one worker takes by HTTP, one by one and in lists of 100.
 	@$(BIN)/python bench/intake_api.py $(ARGS)
 
+.PHONY: bench-webhooks
+bench-webhooks: $(DEV) ## Let a receiver of status webhooks hang and one be down: how late others are, what is missing.
+	@$(BIN)/python bench/webhooks.py $(ARGS)
+
 fuzz-api: $(DEV) ## Let schemathesis make 10,000 requests of the OpenAPI: no 5xx, no answer that it does not tell of.
 	@$(BIN)/python bench/fuzz_api.py $(ARGS)
 

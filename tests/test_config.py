@@ -31,6 +31,7 @@ ENV = {
     ]
 }
 ENV["TWILIO_ACCOUNT_SID"] = "AC" + "0" * 32
+ENV["WEBHOOK_SECRET"] = "whsec_" + "QUJD" * 8
 
 
 @pytest.fixture(scope="module")

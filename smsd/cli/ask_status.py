@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import groupby
 
+from smsd.cli.say import moment
 from smsd.control.processes import File, Process
+from smsd.control.receivers import ReceiverNow
 from smsd.control.standing import Group, Standing
 from smsd.store.holds import Pause
 
@@ -30,6 +32,7 @@ def shown(now: Standing, now_ms: int) -> str:
         *(("paused", line) for line in _few(map(_pause, now.paused))),
         *(("cancelling", what) for what in _few(now.withdrawing)),
         ("events", f"{now.events:,}; {_groups(now.groups)}"),
+        *(("webhooks", line) for line in _few(map(shown_receiver, now.webhooks))),
         ("dead", f"{now.dead:,}" + (": smsd dead list shows them" if now.dead else "")),
         ("store", f"{now.store}, {_size(now.store_memory_bytes)}{_most(now)}"),
         *(("processes", line) for line in _processes(now, now_ms)),
@@ -73,6 +76,17 @@ def _groups(groups: Iterable[Group]) -> str:
         return f"{group.group} on {where}: {lag} behind, {group.pending:,} not acknowledged"
 
     return "; ".join(_few(one(group) for group in groups)) or "no consumer group reads them"
+
+
+def shown_receiver(one: ReceiverNow) -> str:
+    """A receiver of status webhooks in a line."""
+    waits = f"{one.waiting:,}{' and more' if one.more else ''} waiting" if one.waiting or one.more else "nothing waits"
+    parts = [waits + (f" (oldest {span(one.oldest_s)})" if one.oldest_s >= 1 else "")]
+    if one.replaying:
+        parts.append("a replay is under way")
+    if one.disabled_at_ms:
+        parts.append(f"disabled since {moment(one.disabled_at_ms)}, {one.why}: smsd webhooks enable {one.name}")
+    return f"{one.name} at {one.url}: {', '.join(parts)}"
 
 
 def _processes(now: Standing, now_ms: int) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from smsd.cli.command import CONFIG, JSON, Command, number, option, switch, tenant, whole, word
 from smsd.cli.commands_optout import OPTOUTS
 from smsd.cli.commands_steer import DEAD, STEER, TENANTS
+from smsd.cli.commands_webhooks import WEBHOOKS
 
 TENANT = word("TENANT", "whose message it is", read=tenant)
 
@@ -92,7 +93,7 @@ ASK = (
     Command(
         "status",
         "smsd.cli.ask:status",
-        "Show what waits, what is in flight, what is in force, who works",
+        "Show what waits, what is in flight and in force, who works",
         (CONFIG, JSON),
         codes=(
             "1 when nobody works, when another config than the file's is in force, or when a process works by another "
@@ -215,6 +216,7 @@ GROUPS = {
     "Tenants": TENANTS,
     "Opt-outs": OPTOUTS,
     "Dead entries": DEAD,
+    "Status webhooks": WEBHOOKS,
     "Tools": TOOLS,
 }
 """Commands as the help shows them."""

@@ -148,12 +148,12 @@ def _wanted(ids: list[str], tenant: str, reason: str, class_: str, since: str, b
         tenant=tenant,
         reason=reason,
         class_=class_,
-        since_ms=_when_ms("--since", since),
-        before_ms=_when_ms("--before", before),
+        since_ms=when_ms("--since", since),
+        before_ms=when_ms("--before", before),
     )
 
 
-def _when_ms(flag: str, text: str) -> int:
+def when_ms(flag: str, text: str) -> int:
     """An instant that was typed as such, or as a time ago. Raises Trouble."""
     import time
     from datetime import datetime

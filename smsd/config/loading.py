@@ -4,6 +4,7 @@ Never keeps half a config: what has a mistake is not loaded.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -17,9 +18,10 @@ from smsd.config.meaning import Config, Origin
 from smsd.config.read import BAD, Reader, keys_of
 from smsd.config.settings import CLASSES, ClassConfig, Name, NoOptions, ProviderConfig, Settings, TenantConfig, TenantId
 from smsd.provider import Provider
-from smsd.secret import SecretError
+from smsd.secret import Secret, SecretError
 
 _PUBLISHED = "the published config"
+SIGNS = re.compile(r"(?:whsec_)?[A-Za-z0-9+/]{32,86}={0,2}", re.ASCII)
 
 
 class ConfigErrors(Exception):
@@ -101,6 +103,7 @@ def _config(reader: Reader, origin: Origin, *, secrets: bool) -> Config:
     if secrets:
         _try_secrets(reader)
         _try_providers(reader, config)
+        _try_status_webhooks(reader, config)
     return config
 
 
@@ -177,3 +180,16 @@ def _try_providers(reader: Reader, config: Config) -> None:
                 pass  # noted with all other secrets
             except ValueError as error:
                 reader.note(("providers", name), str(error))
+
+
+def _try_status_webhooks(reader: Reader, config: Config) -> None:
+    """A secret by which no library would verify what is signed."""
+    for name, told in config.status_webhooks.items():
+        for secret in [told.secret] if isinstance(told.secret, Secret) else told.secret:
+            try:
+                signs = SIGNS.fullmatch(secret.reveal()) is not None
+            except SecretError:
+                continue  # noted with all other secrets
+            if not signs:
+                said = "is no secret of Standard Webhooks: whsec_ and 24 to 64 bytes in base64 (docs/WEBHOOKS.md)"
+                reader.note(("status_webhooks", name, "secret"), f"{secret.reference} {said}")

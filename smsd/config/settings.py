@@ -311,16 +311,19 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     options: msgspec.Struct = NoOptions()  # no key: read by the class that `type` names
 
 
+State = Literal[
+    "queued", "submitted", "unknown", "delivered", "undelivered", "unconfirmed", "failed", "expired", "rejected",
+    "suppressed", "cancelled",
+]  # fmt: skip
+
+
 class StatusWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    """Where events are pushed to. Judged now, used by a later release."""
+    """Where events are pushed to (docs/WEBHOOKS.md)."""
 
     url: Url
-    secret: Secret | list[Secret]  # a tuple once read; the first signs
+    secret: Secret | list[Secret]  # a tuple once read; each signs, so that a receiver may change from one to the next
     tenants: tuple[Tenant, ...] = ("*",)
-    states: tuple[Literal["queued", "submitted", "unknown", "delivered", "undelivered", "unconfirmed", "failed",
-                          "expired", "rejected", "suppressed", "cancelled"], ...] = (
-        "delivered", "undelivered", "failed", "expired", "unconfirmed",
-    )  # fmt: skip
+    states: tuple[State, ...] = ("delivered", "undelivered", "failed", "expired", "unconfirmed")
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):

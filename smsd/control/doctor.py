@@ -31,6 +31,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "config": ("every process works by the file of its host", work.config),
     "providers": ("every provider can be sent by", work.providers),
     "receipts": ("providers tell what became of messages", work.receipts),
+    "webhooks": ("who is told of events takes them", work.webhooks),
     "leases": ("what is in flight is counted right", work.leases),
     "dead": ("no entry was put aside", work.dead),
     "sandbox": ("texts go to real numbers", work.sandbox),

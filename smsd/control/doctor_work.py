@@ -20,6 +20,7 @@ EVENTS_READ = 1000  # of each shard, for receipts
 RECEIPT_MS = 600_000  # when most receipts have come
 RECEIPTS_OF_MS = 86_400_000  # before that: what is older tells little of today
 RECEIPTS_LEAST = 20  # messages of a provider; of fewer nothing is said
+UNTAKEN_S = 300  # a receiver that is well takes an event within a second
 SHOWN = 10
 
 _FILES = {
@@ -113,6 +114,23 @@ async def receipts(facts: Facts) -> list[Finding]:
         for name, n in sorted(missing.items())
         if n + came[name] >= RECEIPTS_LEAST and n > came[name] and _tells(facts.config, name)
     ]
+
+
+async def webhooks(facts: Facts) -> list[Finding]:
+    """Receivers of status webhooks that answered 410, or have not taken an event for long."""
+    found: list[Finding] = []
+    for one in facts.standing.webhooks:
+        if one.disabled_at_ms:
+            since = datetime.fromtimestamp(one.disabled_at_ms / 1000, UTC)
+            what = f"the receiver {one.name} has been told nothing since {since:%Y-%m-%d %H:%M:%SZ}: {one.why}"
+            found.append(Finding(what=what, mend=f"smsd webhooks enable {one.name}, or take it out of the config"))
+        elif one.oldest_s > UNTAKEN_S:
+            more = " and more" if one.more else ""
+            events = f"{one.waiting:,} events{more}, the oldest for {one.oldest_s:.0f} s"
+            what = f"the receiver {one.name} has not taken {events}"
+            mend = "mend it: status_down in the log says what it answers; it is told all of them once it answers 2xx"
+            found.append(Finding(what=what, mend=mend))
+    return found
 
 
 def _tells(config: Config, provider: str) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from smsd.config import Config, ConfigErrors, told_by
+from smsd.control import receivers
 from smsd.control.look import Look
 from smsd.control.processes import Process, processes
 from smsd.control.revision import content_hash, in_force, published
@@ -54,6 +55,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     store_memory_bytes: int
     store_memory_max_bytes: int  # 0: none is set
     processes: list[Process]
+    webhooks: list[receivers.ReceiverNow] = []  # receivers of status webhooks
 
     @property
     def drift(self) -> list[Process]:
@@ -87,6 +89,7 @@ async def standing(config: Config, shards: Sequence[Shard]) -> Standing:
         dead=sum(look.counts["smsd_store_entries"]["dead"] for look in looks),
         events=sum(look.counts["smsd_store_entries"]["events"] for look in looks),
         groups=[group for shard in shards for group in await groups(shard)],
+        webhooks=await receivers.receivers(force, shards),
         store=f"{name} {version}",
         store_memory_bytes=int(info["used_memory"]),
         store_memory_max_bytes=int(info.get("maxmemory", 0)),

@@ -4,7 +4,6 @@ Never reads a clock, never touches a network. A receiver is whoever is told; a p
 them. (What providers call is something else: shell/webhooks.py.)
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -14,9 +13,11 @@ import msgspec
 from smsd.core.retry import Rng, equal_jitter_us
 
 BACKOFF_US: Final = (5_000_000, 600_000_000)  # first and largest, doubled between
+PROBE_MARGIN_US: Final = 1_000_000  # a probe is made up to a tick after its time
 GIVE_UP_US: Final = 24 * 3600 * 1_000_000  # after the first try
 NUMBERS: Final = frozenset({"v", "seq", "at", "attempt", "segments", "due"})
 FLAGS: Final = frozenset({"final", "late", "possible_duplicate"})
+AT_DIGITS: Final = 14  # of epoch ms: until the year 5138
 INNER: Final = frozenset({"event_id"})  # of the entry, and told otherwise: it is the header webhook-id
 
 Outcome = Literal["delivered", "refused", "failed", "gone", "given_up", "lost"]
@@ -68,7 +69,8 @@ def payload(event: Mapping[str, str]) -> bytes:
 
 def _whole(event: Mapping[str, str]) -> bool:
     """Whether smsd wrote it: others may write the stream too."""
-    return "event_id" in event and event.get("at", "").isdecimal()
+    at = event.get("at", "")
+    return "event_id" in event and at.isascii() and at.isdecimal() and len(at) <= AT_DIGITS
 
 
 def _typed(name: str, value: str) -> object:
@@ -78,20 +80,23 @@ def _typed(name: str, value: str) -> object:
         return value not in ("", "0")
     if name == "meta":  # JSON text, handed back as what it says
         try:
-            return json.loads(value, parse_constant=str)
-        except ValueError:
+            msgspec.json.decode(value, type=msgspec.Raw)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             return value
+        return msgspec.Raw(value.encode())
     return value
 
 
-def again_us(now_us: int, tries: int, after_s: float | None, *, down: bool, rng: Rng) -> int:
+def again_us(now_us: int, tries: int, after_s: float | None, *, probe_us: int | None, rng: Rng) -> int:
     """When a push that failed is due again; `tries` were made before this one.
 
-    While its receiver is down, probes bound how often it is asked, so that a push need not wait long after its return.
+    `probe_us`: the receiver is down, and its next probe is in so long. It is soon due, for probes bound how often the
+    receiver is asked, but behind that probe: else one event that cannot be taken would be every probe.
     """
-    wait_us = equal_jitter_us(*BACKOFF_US, 0 if down else tries, rng)
+    wait_us = equal_jitter_us(*BACKOFF_US, tries if probe_us is None else 0, rng)
+    behind_us = 0 if probe_us is None else probe_us + PROBE_MARGIN_US
     asked_us = int(min(max(after_s or 0.0, 0.0), BACKOFF_US[1] / 1e6) * 1_000_000)
-    return now_us + max(wait_us, asked_us)
+    return now_us + max(wait_us, behind_us, asked_us)
 
 
 def over(now_us: int, first_us: int, *, well: bool) -> bool:

@@ -14,11 +14,13 @@ from structlog.typing import FilteringBoundLogger
 from smsd.shell import api_pages
 from smsd.shell.api_admit import Admission
 from smsd.shell.api_dead import DeadVerbs
+from smsd.shell.api_hooks import HookVerbs
 from smsd.shell.api_keys import Keyring
 from smsd.shell.api_messages import Messages, unknown_message
 from smsd.shell.api_optouts import OptOutVerbs
 from smsd.shell.api_problems import Fault, Refused, problem, refused, unreadable
-from smsd.shell.api_routes import LARGE_MAX, OF_PATH, Call, Route, pattern
+from smsd.shell.api_route import Call, Route, pattern
+from smsd.shell.api_routes import LARGE_MAX, OF_PATH
 from smsd.shell.api_steering import Steering
 from smsd.shell.api_tenants import TenantVerbs
 from smsd.shell.live import Live
@@ -48,6 +50,7 @@ class Api:
         self.keys = Keyring(live, log)
         self.messages = Messages(live, Admission(live, metrics, nudge, sheds, traces))
         self.tenants = TenantVerbs(live)
+        self.hooks = HookVerbs(live)
         self.steering = Steering(live)
         self.dead = DeadVerbs(live)
         self.opt_outs = OptOutVerbs(live, metrics)

@@ -13,7 +13,8 @@ from msgspec import Meta, field
 
 from smsd.core.names import ID, TENANT
 from smsd.shell.api_problems import JSON, PROBLEM, REASONS, Problem
-from smsd.shell.api_routes import MESSAGES, PATTERNS, ROUTES, Route
+from smsd.shell.api_route import PATTERNS, Route
+from smsd.shell.api_routes import MESSAGES, ROUTES
 from smsd.shell.metrics import release
 
 Tenant = Annotated[str, Meta(pattern=f"^{TENANT}$", examples=["acme"])]

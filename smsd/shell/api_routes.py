@@ -3,62 +3,22 @@
 Never does anything itself: api.py asks by it, and api_openapi.py tells of it.
 """
 
-import re
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta
 
-from smsd.control.dead import NAME, Letter, Page, Redriven
+from smsd.control.dead import Letter, Page, Redriven
 from smsd.control.limits import Limits
 from smsd.control.standing import Standing
-from smsd.core.names import ID, TENANT
 from smsd.shell.api_admit import Outcome
 from smsd.shell.api_dead import DeadQuery, DeadShow, DeadWanted, Purged
-from smsd.shell.api_keys import Key
 from smsd.shell.api_messages import Cancelled, FindQuery, FoundAll, MessageShown
 from smsd.shell.api_optouts import Closed, OptOutQuery, OptOutsFound, OptOutsGiven, OptOutShown, OptOutWanted
+from smsd.shell.api_route import Route
+from smsd.shell.api_routes_hooks import HOOK_ROUTES
 from smsd.shell.api_steering import CancelDone, Cancels, CancelWanted, Changed, Pauses, PauseWanted, Which
 from smsd.shell.api_tenants import Settings, TenantMade, TenantSettings, TenantShown
-from smsd.shell.server import Request, Response
-
-if TYPE_CHECKING:
-    from smsd.shell.api import Api
-
-NUMBER = r"\+[1-9][0-9]{5,14}"
-PATTERNS = {"tenant": TENANT, "id": ID, "entry": NAME, "number": NUMBER}
-
-
-class Call(msgspec.Struct, frozen=True):
-    """One request as a verb gets it: `path` has the values in the path, `query` and `body` what the route says."""
-
-    key: Key
-    request: Request
-    path: Mapping[str, str]
-    query: Any = None
-    body: Any = None
-
-
-class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of one path."""
-
-    name: str  # in the OpenAPI, for those who make clients of it
-    method: str
-    path: str
-    verb: "Callable[[Api, Call], Coroutine[Any, Any, Response]]"
-    summary: str
-    told: str  # more about it, for the reference
-    answers: Mapping[int, object]  # status -> the type of the answer; None: without a body
-    problems: tuple[int, ...] = ()  # beside those of every route
-    query: type[msgspec.Struct] | None = None
-    body: object = None  # the type of the body; None: it has none
-    raw: bool = False  # the verb reads the body
-    large: bool = False  # the body may have LARGE_MAX bytes
-    asked: object = None  # the type of the body as the reference shows it, where that is another
-    admin: bool = False  # only for keys of all tenants
-    tag: str = "messages"
-
 
 MESSAGES, PAUSES, CANCELS = "/v1/messages", "/v1/pauses", "/v1/cancels"
 TENANTS, TENANT_PATH = "/v1/tenants", "/v1/tenants/{tenant}"
@@ -176,6 +136,7 @@ ROUTES: tuple[Route, ...] = (
         answers={200: Limits},
         tag="tenants",
     ),
+    *HOOK_ROUTES,
     Route(
         name="listOptOuts",
         method="GET",
@@ -372,11 +333,6 @@ ROUTES: tuple[Route, ...] = (
         tag="dead letters",
     ),
 )
-
-
-def pattern(path: str) -> re.Pattern[str]:
-    """What matches a path of the table, decoded, with its values as groups."""
-    return re.compile(re.sub(r"\{(\w+)\}", lambda match: f"(?P<{match[1]}>{PATTERNS[match[1]]})", path))
 
 
 OF_PATH: Mapping[str, Mapping[str, Route]] = {

@@ -40,10 +40,11 @@ from smsd.shell.resolver import Resolver
 from smsd.shell.sandbox import Carrier, Place, Watch, loopback
 from smsd.shell.sender import Sender
 from smsd.shell.startup import EXIT_MISTAKE, EXIT_OK, EXIT_PART_FAILED, EXIT_STORE, Refused, Settings, prepare
+from smsd.shell.status_webhooks import StatusWebhooks
 from smsd.shell.sweeper import Sweeper
 from smsd.shell.transport import Transport
 from smsd.shell.webhooks import Webhooks
-from smsd.store.connect import AWAY, Store, StoreAway, StoreError, open_store
+from smsd.store.connect import AWAY, StoreAway, StoreError, open_store
 from smsd.store.embedded import Embedded
 from smsd.store.shard import Shard
 
@@ -126,6 +127,7 @@ class Worker:
             swapped=self._read_again,
             swept=lambda shard, _: metrics.take_over(shard),
         )
+        self.status = await down.enter_async_context(StatusWebhooks(live, store.blocking, metrics, self._log))
         down.push_async_callback(self._leave)
         self.bell = Bell(
             live,
@@ -145,14 +147,8 @@ class Worker:
             webhooks=self.webhooks.handle,
             shared=self._settings.shared_ports,
         )
-        try:
-            await self.listeners.start()
-        except PortTaken as error:
-            raise Refused(EXIT_MISTAKE, [str(error)]) from None
-        down.push_async_callback(self.listeners.close)
-        if self.listeners.webhooks is not None:
-            live.loopback = loopback(self.listeners.webhooks)
-        for part in ("bell", "sweeper", "sender", "resolver", "asker", "intake", "webhooks"):
+        await self._listen(down)
+        for part in ("bell", "sweeper", "sender", "resolver", "asker", "intake", "webhooks", "status"):
             self._begin(part, getattr(self, part).run())
         self._notify.ready(f"serving, revision {live.revision}")
         self._log.info(
@@ -161,6 +157,15 @@ class Worker:
         )  # fmt: skip
         if self._settings.shared_ports:
             self._tell_parent(b"ready\n")  # by this it decides how soon we are replaced
+
+    async def _listen(self, down: contextlib.AsyncExitStack) -> None:
+        try:
+            await self.listeners.start()
+        except PortTaken as error:
+            raise Refused(EXIT_MISTAKE, [str(error)]) from None
+        down.push_async_callback(self.listeners.close)
+        if self.listeners.webhooks is not None:
+            self.live.loopback = loopback(self.listeners.webhooks)
 
     async def _agree(self) -> None:
         try:
@@ -252,7 +257,7 @@ class Worker:
             return self.live.trouble
         try:
             async with asyncio.timeout(PING_S):
-                await _ping(self.store)
+                await self.store.client.ping()  # pyright: ignore[reportUnknownMemberType]
         except (RedisError, OSError, TimeoutError) as error:
             return f"the store does not answer: {error or 'too slow'}"
         return ""
@@ -321,10 +326,11 @@ class Worker:
             await self.sender.drain(0)
         hurry.cancel()
         self.bell.stop()
-        stopped = [task for task, part in self._parts.items() if part in ("intake", "bell")]
+        await self.status.stop(hurry=self._hurry.is_set())
+        stopped = [task for task, part in self._parts.items() if part in ("intake", "bell", "status")]
         if stopped:
             await asyncio.wait(stopped, timeout=STOP_S)
-        await self._end({"intake", "bell", "sender", "sweeper", "webhooks"})
+        await self._end({"intake", "bell", "sender", "sweeper", "webhooks", "status"})
 
     async def _leave(self) -> None:
         with contextlib.suppress(*AWAY):
@@ -343,10 +349,6 @@ class Worker:
 def _heard(loop: asyncio.AbstractEventLoop, told: Callable[[], None], _number: int, _frame: object) -> None:
     with contextlib.suppress(RuntimeError):  # the loop is closed: we are ending
         loop.call_soon_threadsafe(told)
-
-
-async def _ping(store: Store) -> None:
-    await store.client.ping()  # pyright: ignore[reportUnknownMemberType]
 
 
 def run_one(settings: Settings) -> int:

@@ -24,6 +24,7 @@ disable_created_metrics()  # a second series for each, which tells when its proc
 
 SUBMIT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 QUEUE_S = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0)
+STATUS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 14_400.0, 86_400.0)
 RECEIPT_S = (0.1, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0, 172_800.0)
 
 COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -77,6 +78,12 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
         ("provider",),
         "Attempts whose first byte left later than dispatch.slack_ms after their charge",
     ),
+    "smsd_status_webhooks": (
+        ("endpoint", "outcome"),
+        "Tries to tell a status webhook of an event: delivered (2xx), refused (any other answer), failed (none), gone "
+        "(410, and it is disabled), given_up (the last of a day's tries failed); lost: an event, or the first of "
+        "several, was trimmed from its stream before it was delivered",
+    ),
     "smsd_store_errors": (("part",), "Calls to the store that failed and were, or will be, made again"),
 }
 """Name without `_total` -> its labels and its meaning."""
@@ -88,6 +95,7 @@ HISTOGRAMS: dict[str, tuple[tuple[str, ...], tuple[float, ...], str]] = {
         QUEUE_S,
         "From taking a message (or its not_before) to its leaving",
     ),
+    "smsd_status_webhooks_seconds": (("endpoint",), STATUS_S, "From an event to the 2xx of a status webhook"),
     "smsd_receipt_seconds": (("provider",), RECEIPT_S, "From the provider's taking a message to its final receipt"),
 }
 
@@ -187,6 +195,12 @@ class Metrics:
 
     def late_start(self, provider: str, n: int = 1) -> None:
         self.count("smsd_late_starts", provider, n=n)
+
+    def status(self, endpoint: str, outcome: str) -> None:
+        self.count("smsd_status_webhooks", endpoint, outcome)
+
+    def status_seconds(self, endpoint: str, *seconds: float) -> None:
+        self.observe("smsd_status_webhooks_seconds", endpoint, seconds)
 
     def store_error(self, part: str, n: int = 1) -> None:
         self.count("smsd_store_errors", part, n=n)

@@ -14,10 +14,12 @@ from redis.exceptions import RedisError
 
 from smsd.control.look import HEADS, LANES_READ, Look
 from smsd.control.processes import SILENT_MS, Process, processes
+from smsd.control.receivers import ReceiverNow, receivers
 from smsd.control.standing import Group, groups
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.store import keys
+from smsd.store.push import MOST
 from smsd.store.shard import Shard
 
 FRESH_S = 1.0
@@ -60,6 +62,13 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
         "How much of what is kept (retention.events_max of a shard, retention.events) the group is behind: at 1 it "
         "loses entries",
     ),
+    "smsd_status_webhooks_backlog": (
+        ("endpoint",),
+        f"Events that a status webhook of the config is yet to be told; up to {MOST} of a shard, others stay in the "
+        "stream for now",
+    ),
+    "smsd_status_webhooks_oldest_seconds": (("endpoint",), "Since the oldest of these was written; 0: there is none"),
+    "smsd_status_webhooks_disabled": (("endpoint",), "1 while it is told nothing, for it answered 410"),
     "smsd_processes": (
         ("revision", "file"),
         "Processes of all hosts that were heard of within 15 s, by the config that they have in force and what became "
@@ -120,6 +129,7 @@ class StoreGauges:
             },
             "smsd_leases_overdue": {(): sum([await _overdue(shard) for shard in shards])},
             **_readers([group for shard in shards for group in await groups(shard)], *kept),
+            **_receivers(await receivers(config, shards)),
             **_processes(await processes(shards[0]), config.providers),
             "smsd_clock_offset_seconds": {(): await _clock_offset_s(client)},
             "smsd_store_memory_bytes": {(): int(memory["used_memory"])},
@@ -159,6 +169,14 @@ def _readers(found: Sequence[Group], kept: int, kept_s: float) -> dict[str, Valu
     told = (entries, seconds, ratio)
     names = ("smsd_reader_lag_entries", "smsd_reader_lag_seconds", "smsd_reader_kept_ratio")
     return {name: {of: one[of] for of in worst} for name, one in zip(names, told, strict=True)}
+
+
+def _receivers(found: Sequence[ReceiverNow]) -> dict[str, Values]:
+    return {
+        "smsd_status_webhooks_backlog": {(one.name,): one.waiting for one in found},
+        "smsd_status_webhooks_oldest_seconds": {(one.name,): one.oldest_s for one in found},
+        "smsd_status_webhooks_disabled": {(one.name,): int(one.disabled_at_ms > 0) for one in found},
+    }
 
 
 def _processes(found: Sequence[Process], providers: Mapping[str, object]) -> dict[str, Values]:

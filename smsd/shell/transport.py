@@ -1,4 +1,4 @@
-"""The only outgoing HTTP: one request, one answer, and the truth about whether a byte of it left.
+"""The only HTTP to providers: one request, one answer, and the truth about whether a byte of it left.
 
 Never decides what an answer means, never follows a redirect, never repeats a request, never sends one whose time to
 start is over, or that the sandbox bars: that check is the last act before the write, on a connection that exists and

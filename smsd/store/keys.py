@@ -48,6 +48,7 @@ KINDS: Final = {
     "events": "stream: the contract's events",
     "push": "lex zset receiver \\0 due \\0 entry \\0 tries \\0 first: events yet to be told by status webhook",
     "gap": "hash receiver -> start cursor upto: events that `push` lacks; of receiver|replay too",
+    "hook": "hash tenant -> the status webhook that it has set for itself, as JSON (hooks.py)",
     "shut": "hash receiver -> when and why a status webhook was disabled, as JSON",
     "dead": "stream: entries that could not be taken",
     "asked": "hash class|n -> up to when messages without a receipt were asked about; turn -> who asks, until when",

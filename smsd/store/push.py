@@ -20,6 +20,7 @@ BATCH = 100  # events of one read
 PAGE = 500  # events of a gap, looked at in one step
 MOST = 2000  # pushes kept for one receiver in a shard; what comes then is a gap
 FORGET_MOST = 1000
+WHO_MOST = 1000
 
 Event = tuple[str, dict[str, str]]
 """The id of its entry, and its fields."""
@@ -104,6 +105,7 @@ class Pushes:
         self._shard, self._client, self._blocking, self._consumer = shard, shard.client, blocking, consumer
         self._events = keys.key(shard.number, "events")
         self._last = "$"
+        self._forgot = self._asked = ""
         for redis, command in ((blocking, "XREADGROUP"), (shard.client, "XAUTOCLAIM")):
             redis.set_response_callback(command, _as_sent)
 
@@ -131,6 +133,19 @@ class Pushes:
         words = ["XAUTOCLAIM", self._events, keys.PUSHERS, self._consumer, idle_ms, "0-0", "COUNT", BATCH]
         return await self._there(cast("list[Any]", await _command(self._client, *words))[1])
 
+    async def trimmed(self, least_ms: int) -> str:
+        """The last entry that the group has read, where events behind it were trimmed unread: it is gone, and the
+        oldest that is left has waited for `least_ms`. Else "".
+        """
+        told: list[dict[str, Any]] = await cast("Any", self._client).xinfo_groups(self._events)
+        first = await self.first()
+        at_ms = _ms(first) if first else 0
+        for group in told if first and now_ms(self._shard) - at_ms >= least_ms else ():
+            last: str = group["last-delivered-id"].decode()
+            if group["name"].decode() == keys.PUSHERS and last != "0-0" and _order(last) < _order(first):
+                return last
+        return ""
+
     async def leave(self, idle_ms: int, *names: str) -> None:
         """Forgets consumers of the group (only those named, if any are) that have been idle for so long."""
         await Scripts(self._client).run("consumers", [self._events], [keys.PUSHERS, idle_ms, 20, *names])
@@ -155,6 +170,12 @@ class Pushes:
         """Pushes that are due, up to so many for each receiver; nobody else gets them before the lease's end."""
         answer = _decode_taken(await self._shard.run("push_take", _encode(rooms), lease_us))
         return [Taken(due, kept, [push_of(member) for member in members]) for due, kept, members in answer]
+
+    async def who(self) -> list[str]:
+        """Receivers for whom something is due; of very many, some in each call, in turns."""
+        last, *names = cast("list[bytes]", await self._shard.run("push_who", self._asked, WHO_MOST))
+        self._asked = last.decode()
+        return [name.decode() for name in names]
 
     async def done(self, rows: Sequence[tuple[str, int, int]]) -> int:
         """(member, when it is due again in µs or 0: over, tries). Returns how many were still this process's."""
@@ -200,8 +221,14 @@ class Pushes:
         return bool(await self._client.hsetnx(name, receiver, msgspec.json.encode(shut).decode()))
 
     async def forget(self, hash_: str, receivers: Iterable[str]) -> int:
-        """Drops what is kept for receivers that no config names any more; the caller's has this hash."""
-        return cast("int", await self._shard.run("push_forget", hash_, keys.PUSHERS, FORGET_MOST, *receivers))
+        """Drops what is kept for receivers that are there no more; the caller's config has this hash, and these.
+
+        A pass is bounded; the next one goes on behind it.
+        """
+        words = (hash_, keys.PUSHERS, FORGET_MOST, self._forgot, *receivers)
+        last, dropped = cast("list[Any]", await self._shard.run("push_forget", *words))
+        self._forgot = last.decode()
+        return int(dropped)
 
 
 async def gaps(shard: Shard) -> list[Gap]:
@@ -254,6 +281,11 @@ async def backlog(shard: Shard, receivers: Sequence[str]) -> dict[str, tuple[int
 def now_ms(shard: Shard) -> int:
     """On the shard's clock."""
     return (shard.now_us or time.time_ns() // 1000) // 1000
+
+
+def _order(entry: str) -> tuple[int, int]:
+    ms, _, seq = entry.partition("-")
+    return int(ms), int(seq)
 
 
 def _ms(entry: str) -> int:

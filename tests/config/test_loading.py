@@ -239,3 +239,12 @@ def test_ten_thousand_tenants_load_in_seconds(tmp_path: Path):
     with pytest.raises(ConfigErrors, match=r":60008: tenants.t9999.limit: unknown key"):
         load(path, {})
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("secret", ["correct horse", "whsec_c2hvcnQ=", "whsec_" + "QUJD" * 30, "QUJD" * 8 + "\u00e9"])
+def test_a_secret_that_signs_nothing_is_a_mistake(tmp_path: Path, secret: str) -> None:
+    """Of status webhooks: what no library could verify, by its reference and never by itself."""
+    text = '[status_webhooks.x]\nurl = "https://x.example"\nsecret = ["env:GOOD", "env:HOOK"]\n'
+    (told,) = mistakes(tmp_path, text, {"GOOD": "whsec_" + "QUJD" * 8, "HOOK": secret})
+    assert "env:HOOK is no secret of Standard Webhooks: whsec_" in told
+    assert secret not in told

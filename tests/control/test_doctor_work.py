@@ -20,6 +20,7 @@ from smsd.store import keys
 from smsd.store.holds import pause
 from smsd.store.shard import Shard
 from tests.support.config import config
+from tests.support.pushing import ENV, endpoint
 from tests.support.world import SECOND, World
 
 Look = Callable[..., Awaitable[Facts]]
@@ -44,6 +45,21 @@ async def test_nobody_works(look: Look, redis: Redis) -> None:
     assert await work.processes(await look()) == []
     await tell(Shard(redis), process(process="h-2-x", pid=2, at_ms=time.time_ns() // 1_000_000 - 20_000))
     assert "1 processes have not been heard of for more than 15 s: h 2" in one(await work.processes(await look())).what
+
+
+async def test_receivers_that_take_nothing(look: Look, redis: Redis, tmp_path: Path) -> None:
+    """One that has not taken an event for long is found, and one that is disabled; one with a fresh event is well."""
+    mine = config(tmp_path, env=ENV, extra=endpoint("platform", "https://rails.example.com/x"))
+    now_ms = time.time_ns() // 1_000_000
+    push = keys.key(0, "push")
+    await redis.zadd(push, {f"platform\0{0:016d}\0{now_ms}-0\0000\0000": 0})
+    assert await work.webhooks(await look(mine=mine)) == []
+    await redis.zadd(push, {f"platform\0{1:016d}\0{now_ms - 400_000}-0\0000\0000": 0})
+    assert "platform has not taken 2 events, the oldest for 40" in one(await work.webhooks(await look(mine=mine))).what
+    await redis.hset(keys.key(0, "shut"), "platform", '{"at_ms":1000,"why":"it answered 410 Gone"}')
+    found = one(await work.webhooks(await look(mine=mine)))
+    assert "told nothing since 1970-01-01 00:00:01Z: it answered 410 Gone" in found.what
+    assert "smsd webhooks enable platform" in found.mend
 
 
 async def test_drift(look: Look, redis: Redis, tmp_path: Path) -> None:

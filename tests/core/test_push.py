@@ -32,7 +32,8 @@ def test_what_smsd_did_not_write_is_told_to_nobody() -> None:
     """An entry of a stranger in the stream has no id that a receiver could drop repeats by."""
     every = Receivers([one("all", "*")])
     assert every.of({name: value for name, value in EVENT.items() if name != "event_id"}) == []
-    assert every.of({**EVENT, "at": "yesterday"}) == []
+    for at in ("yesterday", "1" * 15, "\u0661", ""):
+        assert every.of({**EVENT, "at": at}) == []
 
 
 def test_a_payload_is_of_the_standard_form() -> None:
@@ -50,27 +51,31 @@ def test_a_payload_is_of_the_standard_form() -> None:
 def test_what_is_no_json_is_handed_back_as_it_is() -> None:
     """A meta that cannot be read, or that no JSON could hold, stops no event."""
     assert json.loads(payload({**EVENT, "meta": "{"}))["data"]["meta"] == "{"
-    assert json.loads(payload({**EVENT, "meta": "NaN"}))["data"]["meta"] == "NaN"
+    for text in ("NaN", '"\\ud800"', "[" * 2000, "[1,]"):
+        assert json.loads(payload({**EVENT, "meta": text}))["data"]["meta"] == text
+    large = '{"n": 123456789012345678901234567890, "x": 1e999}'
+    assert large.encode() in payload({**EVENT, "meta": large}), "as it was given"
 
 
 def test_retries_wait_longer_each_time_up_to_a_bound() -> None:
     """Doubled from five seconds to ten minutes, half of it by chance."""
-    waits = [again_us(0, tries, None, down=False, rng=lambda: 1.0) for tries in range(12)]
+    waits = [again_us(0, tries, None, probe_us=None, rng=lambda: 1.0) for tries in range(12)]
     assert waits[:3] == [5_000_000, 10_000_000, 20_000_000]
     assert waits[-1] == BACKOFF_US[1]
-    assert again_us(0, 2, None, down=False, rng=lambda: 0.0) == 10_000_000
+    assert again_us(0, 2, None, probe_us=None, rng=lambda: 0.0) == 10_000_000
 
 
 def test_a_wait_that_was_asked_for_is_kept_within_reason() -> None:
     """Retry-After is a least wait; one of a day is asked again sooner, one that lies in the past is none."""
-    assert again_us(0, 0, 60, down=False, rng=lambda: 0.0) == 60_000_000
-    assert again_us(0, 0, 86_400, down=False, rng=lambda: 0.0) == BACKOFF_US[1]
-    assert again_us(0, 0, -5, down=False, rng=lambda: 0.0) == 2_500_000
+    assert again_us(0, 0, 60, probe_us=None, rng=lambda: 0.0) == 60_000_000
+    assert again_us(0, 0, 86_400, probe_us=None, rng=lambda: 0.0) == BACKOFF_US[1]
+    assert again_us(0, 0, -5, probe_us=None, rng=lambda: 0.0) == 2_500_000
 
 
-def test_what_waits_for_one_that_is_down_is_due_soon_after_its_return() -> None:
-    """However many probes it was."""
-    assert again_us(0, 40, None, down=True, rng=lambda: 1.0) == BACKOFF_US[0]
+def test_what_waits_for_one_that_is_down_is_due_soon_but_is_not_its_next_probe() -> None:
+    """However many probes it was: else one event that cannot be taken would keep all others back."""
+    assert again_us(0, 40, None, probe_us=1_000_000, rng=lambda: 1.0) == BACKOFF_US[0]
+    assert again_us(0, 40, None, probe_us=60_000_000, rng=lambda: 1.0) == 61_000_000
 
 
 def test_a_push_is_given_up_after_a_day_by_a_receiver_that_takes_others() -> None:

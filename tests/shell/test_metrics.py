@@ -31,6 +31,8 @@ def count_everything(metrics: Metrics) -> None:
     metrics.limited("tenant")
     metrics.late_start("main")
     metrics.store_error("intake")
+    metrics.status("platform", "delivered")
+    metrics.status_seconds("platform", 0.02)
     metrics.submit_seconds("main", 0.2)
     metrics.queue_seconds("reminder", 3.0)
     metrics.receipt_seconds("main", 2.0)

@@ -20,6 +20,7 @@ from smsd.store import keys
 from smsd.store.connect import Store, connect
 from smsd.store.shard import Offer, Shard
 from tests.support import config as configs
+from tests.support.pushing import ENV, endpoint
 from tests.support.scrape import Samples, read, value
 from tests.support.valkey import Valkey
 
@@ -259,8 +260,23 @@ async def test_the_clock_is_held_against_the_stores(watched: Watched, monkeypatc
 async def test_every_gauge_is_told(watched: Watched) -> None:
     """What the table names is what a scrape shows, no more and no less, but for what nobody is there for."""
     shown = {name for name, _ in await watched.scrape()} - TOLD.keys()
-    readers = {"smsd_reader_lag_entries", "smsd_reader_lag_seconds", "smsd_reader_kept_ratio", "smsd_processes"}
-    assert shown == GAUGES.keys() - readers
+    nobody = {"smsd_reader_lag_entries", "smsd_reader_lag_seconds", "smsd_reader_kept_ratio", "smsd_processes"}
+    nobody |= {name for name in GAUGES if name.startswith("smsd_status_webhooks")}
+    assert shown == GAUGES.keys() - nobody
+
+
+async def test_what_waits_for_a_receiver_of_status_webhooks_is_shown(watched: Watched, tmp_path: Path) -> None:
+    """How much, since when, and whether it is disabled."""
+    config = configs.config(tmp_path, env=ENV, extra=endpoint("platform", "https://rails.example.com/x"))
+    watched.live.swap(config, 2)
+    written_ms = START // 1000 - 90_000
+    await watched.client.zadd(keys.key(0, "push"), {f"platform\0{0:016d}\0{written_ms}-0\0000\0000": 0})
+    samples = await watched.scrape()
+    assert value(samples, "smsd_status_webhooks_backlog", endpoint="platform") == 1
+    assert value(samples, "smsd_status_webhooks_oldest_seconds", endpoint="platform") == 90
+    assert value(samples, "smsd_status_webhooks_disabled", endpoint="platform") == 0
+    await watched.client.hset(keys.key(0, "shut"), "platform", '{"at_ms":1,"why":"it answered 410 Gone"}')
+    assert value(await watched.scrape(), "smsd_status_webhooks_disabled", endpoint="platform") == 1
 
 
 async def test_the_revision_in_force_is_shown(watched: Watched) -> None:

@@ -1,5 +1,6 @@
 """What is kept for receivers of status webhooks: each event once, within a bound, and nobody's work twice."""
 
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -240,6 +241,119 @@ async def test_a_group_that_somebody_deleted_goes_on_where_it_was(world: World, 
     (entry,) = await tell(world, 1)
     await desk.open()
     assert [found for found, _ in await desk.read()] == [entry]
+
+
+async def test_what_was_trimmed_before_it_was_read_is_noticed(world: World, desk: Desk) -> None:
+    """Not what was read before, and not what came a moment ago."""
+    entries = await tell(world, 3)
+    await desk.read_in("r")
+    client: Any = world.client
+    await client.xtrim(keys.key(0, "events"), maxlen=1, approximate=False)
+    world.now = world.shard.now_us = 10**18
+    assert await desk.trimmed(1000) == "", "the last one that was read is there"
+    more = await tell(world, 3)
+    await client.xtrim(keys.key(0, "events"), minid=more[1], approximate=False)
+    assert await desk.trimmed(1000) == entries[-1]
+    world.now = world.shard.now_us = int(more[1].partition("-")[0]) * 1000 + 1
+    assert await desk.trimmed(1000) == ""
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_happens_nothing_is_missing(
+    world: World, desk: Desk, monkeypatch: pytest.MonkeyPatch, seed: int, late: bool
+) -> None:
+    """Two processes read, keep, push, fail and fill gaps in any order and beyond the bound, while a receiver is shut
+    now and then: each is told every event, and twice only what a process kept long after it had read it.
+    """
+    monkeypatch.setattr(module, "MOST", 6)
+    monkeypatch.setattr(module, "PAGE", 3)
+    monkeypatch.setattr(module, "BATCH", 4)
+    story = Story(world, [desk, await Desk(world.shard, world.client, "p2").begin()], random.Random(seed), late=late)
+    for _ in range(150):
+        await story.step()
+    await story.end()
+    for name in NAMES:
+        told = story.told[name]
+        assert sorted(set(told)) == sorted(story.entries), name
+        assert late or len(told) == len(story.entries), name
+
+
+NAMES = ("a", "b")
+
+
+class Story:
+    """Random deeds of two processes, and what receivers were told."""
+
+    def __init__(self, world: World, desks: list[Desk], rng: random.Random, *, late: bool) -> None:
+        self.world, self.desks, self.rng, self.late = world, desks, rng, late
+        self.entries: list[str] = []
+        self.told: dict[str, list[str]] = {name: [] for name in NAMES}
+        self.under_way: list[Push] = []
+        self.read_by: dict[int, list[str]] = {0: [], 1: []}
+        world.shard.now_us = world.now = 2 * 10**15  # behind all entries, which the server's clock stamps
+
+    async def step(self) -> None:
+        deeds = (self.tell, self.read, self.keep, self.keep, self.take, self.answer, self.answer, self.fill, self.turn)
+        await self.rng.choice(deeds)(self.rng.randrange(2))
+        self.world.pass_time(1000)
+
+    async def tell(self, _: int) -> None:
+        self.entries += await tell(self.world, self.rng.randrange(1, 6))
+
+    async def read(self, who: int) -> None:
+        """If `late`, it may be long before it is kept."""
+        client: Any = self.world.client
+        answer = await client.execute_command(
+            "XREADGROUP", "GROUP", keys.PUSHERS, f"p{who + 1}", "COUNT", 4, "STREAMS", keys.key(0, "events"), ">"
+        )
+        self.read_by[who] += [row[0].decode() for row in (answer[0][1] if answer else ())]
+        if not self.late:
+            await self.keep(who)
+
+    async def keep(self, who: int) -> None:
+        """Or another process claims it all, and both do."""
+        both = self.rng.random() < 0.2
+        for one in (who, 1 - who) if both else (who,):
+            rows = [(entry, [(name, self.rng.random() < 0.5) for name in NAMES]) for entry in self.read_by[who]]
+            kept = await self.desks[one].keep(rows, LEASE)
+            self.under_way += [push for push in kept if push is not None]
+        self.read_by[who] = []
+
+    async def take(self, who: int) -> None:
+        for taken in await self.desks[who].take([(name, self.rng.randrange(4)) for name in NAMES], 10**12):
+            self.under_way += taken.pushes
+
+    async def answer(self, who: int) -> None:
+        self.rng.shuffle(self.under_way)
+        for push in [self.under_way.pop() for _ in range(min(3, len(self.under_way)))]:
+            well = self.rng.random() < 0.7
+            if well:
+                self.told[push.receiver].append(push.entry)
+            due_us = 0 if well else self.world.now + self.rng.randrange(5000)
+            assert await self.desks[who].done([(push.member, due_us, push.tries + 1)]) == 1
+
+    async def fill(self, who: int) -> None:
+        for gap in [one for one in await self.desks[who].gaps() if one.open]:
+            page = await self.desks[who].page(gap)
+            await self.desks[1 - who].fill(gap, page, [entry for entry, _ in page])
+
+    async def turn(self, who: int) -> None:
+        if not await enable(self.world.shard, "a"):
+            await self.desks[who].shut("a", Shut(1, "gone"))
+
+    async def end(self) -> None:
+        """All is enabled and answered."""
+        await enable(self.world.shard, "a")
+        self.rng.random = lambda: 0.5  # type: ignore[method-assign]
+        for _ in range(40 + len(self.entries)):
+            for who in (0, 1):
+                await self.read(who)
+                await self.keep(who)
+                await self.fill(who)
+                await self.take(who)
+                await self.answer(who)
+            self.world.pass_time(10_000)
 
 
 def test_an_id_is_followed_by_the_next_sequence() -> None:
