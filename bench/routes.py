@@ -105,7 +105,8 @@ class Run:
         self.phases.append((phase, at_us, time.time_ns() // 1000))
 
     def take_main_away(self) -> None:
-        """Nobody listens there any more; its ledger is kept."""
+        """Nobody listens there any more; its ledger is kept, so it takes nothing more after it was read."""
+        self.main.faults(throttle=1.0)
         self.lines["main"] += self.main.ledger()
         self.main.stop()
 

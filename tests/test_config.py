@@ -14,7 +14,8 @@ from smsd.config.settings import ProviderConfig, Settings, Use
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "smsd.toml"
-EXAMPLES = {"providers", "routes", "route_rules", "plans", "tenants", "senders", "status_webhooks"}
+EXAMPLES = {"providers", "routes", "route_rules", "plans", "tenants", "senders", "sender_pools", "sender_rules"}
+EXAMPLES |= {"status_webhooks"}
 RUNNABLE = {("webhooks", "public_url"), ("http", "api_keys")}  # what makes the example run, and what has no default
 
 ENV = {
