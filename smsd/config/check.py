@@ -4,7 +4,7 @@ Never changes a value and never stops at the first mistake. Single values were j
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from typing import Protocol
@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 from smsd.config.files import KeyPath
 from smsd.config.read import suggestion
 from smsd.config.sandbox import SANDBOX
-from smsd.config.settings import PlanConfig, RouteConfig, SenderRuleConfig, Settings, TenantConfig, Terms
+from smsd.config.settings import PlanConfig, RouteConfig, Settings, TenantConfig, Terms
 from smsd.core.limit import Limit, show
-from smsd.core.senders import SenderRule
 from smsd.secret import SecretError
 
 _URL_SCHEMES = ("redis", "rediss", "redis+cluster", "redis+sentinel")
@@ -160,12 +159,21 @@ class Checker:
             for i, sender in enumerate(pool.senders):
                 if sender in pool.senders[:i]:
                     self.note((*path, i), f'"{sender}" is in this pool already')
+            for country in self._closed(pool.senders):
+                self.note(path, f"none of these may send to {country}, which [dispatch] countries names")
         for i, rule in enumerate(self.settings.sender_rules):
             for key in ("countries", "types"):
                 if not getattr(rule, key):
                     self.note(("sender_rules", i, key), "an empty list: name at least one")
-            if rule.instead and not _allowed(rule).allows(rule.instead):
+            if rule.instead and not rule.meaning.allows(rule.instead):
                 self.note(("sender_rules", i, "instead"), "this sender may not send there either, by the same rule")
+
+    def _closed(self, senders: Iterable[str]) -> Iterator[str]:
+        """Of the countries named, those that the rules close to all of these senders and offer no other for."""
+        for country in self.settings.dispatch.countries if senders else ():
+            rule = next((rule for rule in self.settings.sender_rules if country in rule.countries), None)
+            if rule is not None and not rule.instead and not any(map(rule.meaning.allows, senders)):
+                yield country
 
     def _limits(self, limits: Iterable[Limit], path: KeyPath) -> None:
         seen: dict[tuple[bool, int], Limit] = {}
@@ -189,10 +197,6 @@ def _installed(package: str) -> bool:
         return find_spec(package) is not None
     except ImportError:  # of a package that it lies in
         return False
-
-
-def _allowed(rule: SenderRuleConfig) -> SenderRule:
-    return SenderRule(frozenset(rule.types), frozenset(sender.lower() for sender in rule.registered))
 
 
 def _is_zone(name: str) -> bool:

@@ -170,12 +170,9 @@ class Config(Settings, frozen=True, kw_only=True, dict=True, eq=False):
 
     @cached_property
     def _sender_rules(self) -> "dict[str, SenderRule]":
-        from smsd.core.senders import SenderRule
-
         rules: dict[str, SenderRule] = {}
         for rule in self.sender_rules:
-            registered = frozenset(sender.lower() for sender in rule.registered)
-            made = SenderRule(frozenset(rule.types), registered, rule.instead)
+            made = rule.meaning
             rules |= {country: made for country in rule.countries if country not in rules}
         return rules
 

@@ -15,6 +15,7 @@ from smsd.config.read import Reads
 from smsd.config.regions import REGIONS
 from smsd.core import names
 from smsd.core.limit import GRAMMAR, Limit, parse
+from smsd.core.senders import SenderRule
 from smsd.secret import Secret, SecretUrl
 
 SECOND_US = 1_000_000
@@ -270,8 +271,14 @@ class SenderRuleConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     countries: tuple[Country, ...]
     types: SenderTypes
-    registered: tuple[Sender, ...] = ()  # of alphanumeric senders only these; empty: any
+    registered: tuple[Sender, ...] | None = None  # of alphanumeric senders only these; None: any
     instead: Sender = ""  # for a tenant's own sender that may not
+
+    @property
+    def meaning(self) -> SenderRule:
+        """For admission: names compare whatever their case."""
+        names = None if self.registered is None else frozenset(name.lower() for name in self.registered)
+        return SenderRule(frozenset(self.types), names, self.instead)
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):

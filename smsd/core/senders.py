@@ -20,12 +20,12 @@ class SenderRule(msgspec.Struct, frozen=True):
     """Who may send to the countries that it is for."""
 
     types: frozenset[str]  # of SenderType; "" (the provider chooses) always may
-    registered: frozenset[str] = frozenset()  # in lower case: of alphanumeric senders only these; empty: any
+    registered: frozenset[str] | None = None  # in lower case: of alphanumeric senders only these; None: any
     instead: str = ""  # for a tenant's own sender that may not
 
     def allows(self, sender: str) -> bool:
         kind = sender_type(sender)
-        if kind == "alpha" and self.registered and sender.lower() not in self.registered:
+        if kind == "alpha" and self.registered is not None and sender.lower() not in self.registered:
             return False
         return kind == "" or kind in self.types
 
@@ -60,8 +60,10 @@ def choose(
         return rule.instead
     if rule is not None and rule.allows(own):
         return own
-    told = "no sender of the tenant's pool" if pool else f"the tenant's sender, {_told(own, rule)},"
-    raise NoSender(f"{told} may send to {country}: {_mend(rule)}")
+    told = (
+        "no sender of the tenant's pool may send" if pool else f"the tenant's sender, {_told(own, rule)}, may not send"
+    )
+    raise NoSender(f"{told} to {country}: {_mend(rule)}")
 
 
 def pick(pool: Sequence[str], tenant: str, to: str) -> str:
@@ -80,4 +82,6 @@ def _told(sender: str, rule: SenderRule | None) -> str:
 
 def _mend(rule: SenderRule | None) -> str:
     types = [SPOKEN[kind] for kind in SPOKEN if rule is not None and kind in rule.types]
+    if types and types[-1] == SPOKEN["alpha"] and rule is not None and rule.registered is not None:
+        types[-1] += " that its rule in [[sender_rules]] lists as registered"
     return f"use {' or '.join(types)}" if types else "no sender may, by [[sender_rules]]"

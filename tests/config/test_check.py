@@ -237,6 +237,11 @@ def test_what_is_a_file_or_a_folder_is_not_yet_a_zone(told: Told, zone: str):
         ('[tenant_defaults]\nsender_pool = "ku"', 'there is no sender pool "ku"'),
         ('[[sender_rules]]\ncountries = []\ntypes = ["alpha"]', "an empty list: name at least one"),
         ('[[sender_rules]]\ncountries = ["US"]\ntypes = ["e164"]\ninstead = "Salon"', "may not send there either"),
+        (
+            '[dispatch]\ncountries = ["IE", "US"]\n[sender_pools.uk]\nsenders = ["Salon"]\n'
+            '[[sender_rules]]\ncountries = ["US"]\ntypes = ["e164"]',
+            "4: sender_pools.uk.senders: none of these may send to US, which [dispatch] countries names",
+        ),
     ],
 )
 def test_senders_that_cannot_be_used_are_told(tmp_path: Path, text: str, told: str) -> None:
@@ -246,14 +251,3 @@ def test_senders_that_cannot_be_used_are_told(tmp_path: Path, text: str, told: s
     with pytest.raises(ConfigErrors) as errors:
         load(path, {})
     assert told in str(errors.value)
-
-
-def test_the_rules_that_come_with_smsd_are_right(tmp_path: Path) -> None:
-    """Included, they keep an alphanumeric sender from the United States, and nobody from Ireland."""
-    path = tmp_path / "smsd.toml"
-    path.write_text(f'include = ["{Path(__file__).parents[2] / "config" / "sender_rules.toml"}"]\n')
-    config = load(path, {})
-    rule = config.sender_rule("US")
-    assert rule is not None
-    assert (rule.allows("Salon"), rule.allows("+12025550100")) == (False, True)
-    assert config.sender_rule("IE") is None
