@@ -14,6 +14,7 @@ from smsd.config import Config
 from smsd.config.settings import RouteConfig, RouteRule, Terms, show_duration
 from smsd.control.difference_words import compare, fields
 from smsd.core.limit import Limit
+from smsd.core.senders import SPOKEN, SenderRule
 
 Kind = Literal["cut_off", "slower", "faster", "changed"]
 KINDS: tuple[Kind, ...] = ("cut_off", "slower", "faster", "changed")
@@ -146,11 +147,28 @@ def _senders(found: _Found, old: Config, new: Config) -> None:
     for country in sorted({country for config in (old, new) for r in config.sender_rules for country in r.countries}):
         before, after = old.sender_rule(country), new.sender_rule(country)
         if before != after:
-            kind: Kind = (
-                "cut_off" if after is not None and (before is None or after.types < before.types) else "changed"
-            )
-            may = "everybody" if after is None else ", ".join(sorted(after.types))
-            found.add(kind, "country", country, f"may be sent to by {may}")
+            kind: Kind = "changed" if _covers(after, before) else "cut_off"
+            found.add(kind, "country", country, f"may be texted by {_may(after)}")
+
+
+def _covers(after: SenderRule | None, before: SenderRule | None) -> bool:
+    """Whether whoever may send by one rule may by the other."""
+    if after is None or before is None:
+        return after is None
+    names = "alpha" not in before.types or after.registered is None
+    return before.types <= after.types and (
+        names
+        or (before.registered is not None and after.registered is not None and before.registered <= after.registered)
+    )
+
+
+def _may(rule: SenderRule | None) -> str:
+    if rule is None:
+        return "everybody"
+    told = [SPOKEN[kind] for kind in SPOKEN if kind in rule.types]
+    if "alpha" in rule.types and rule.registered is not None:
+        told[-1] += f" (registered: {_few(rule.registered) or 'none'})"
+    return ", ".join(told) + (f"; a tenant's own that may not gives way to {rule.instead}" if rule.instead else "")
 
 
 # ---- By what ---------------------------------------------------------------------------------------------------------

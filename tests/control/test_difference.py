@@ -120,6 +120,27 @@ def test_routes_and_providers(tmp_path: Path) -> None:
     ]
 
 
+def test_senders(tmp_path: Path) -> None:
+    """Who may text a country no more is cut off; a pool is told by how many come and go."""
+    pool = "[sender_pools.uk]\nsenders = [{}]\n"
+    assert changed(tmp_path, pool.format("'A', 'B'"), pool.format("'B', 'C', 'D'")) == [
+        "changed: sender pool uk: 2 senders more, 1 fewer"
+    ]
+    rule = "[[sender_rules]]\ncountries = ['US']\ntypes = [{}]\n"
+    numbers, names = rule.format("'e164', 'short'"), rule.format("'e164', 'alpha'")
+    assert changed(tmp_path, "", numbers) == ["cut_off: country US: may be texted by a number, a short code"]
+    assert changed(tmp_path, numbers, "") == ["changed: country US: may be texted by everybody"]
+    one, two = names + "registered = ['A']\n", names + "registered = ['A', 'B']\n"
+    assert changed(tmp_path, names, one) == [
+        "cut_off: country US: may be texted by a number, an alphanumeric sender (registered: a)"
+    ]
+    assert changed(tmp_path, one, two)[0].startswith("changed: ")
+    assert changed(tmp_path, two, one)[0].startswith("cut_off: ")
+    assert changed(tmp_path, numbers, numbers + "instead = '12345'\n") == [
+        "changed: country US: may be texted by a number, a short code; a tenant's own that may not gives way to 12345"
+    ]
+
+
 def test_secrets_are_never_shown(tmp_path: Path) -> None:
     """A provider's other secret is told as another one, without its reference."""
     env = {"SID": "AC" + "0" * 32, "OLD_TOKEN": "x", "NEW_TOKEN": "y"}
