@@ -136,7 +136,8 @@ DEAD = (
 OF_TENANT = word("TENANT", "whose settings", read=tenant)
 AGAIN = "; give it again for more"
 SETTINGS = (
-    "limits", "class_limits", "plan", "sender", "region", "route", "countries", "zone", "stop_closes", "cancel_words",
+    "limits", "class_limits", "plan", "sender", "sender_pool", "region", "route", "countries", "zone", "stop_closes",
+    "cancel_words",
 )  # fmt: skip
 
 TENANTS = (
@@ -150,6 +151,7 @@ TENANTS = (
             option("--class-limit", "CLASS=LIMIT", f"as marketing=10/s{AGAIN}", name="class_limits", again=True),
             option("--plan", "NAME", "a plan of the config"),
             option("--sender", "SENDER", "a number, short code or name"),
+            option("--sender-pool", "NAME", "a pool of the config, before the sender"),
             option("--region", "CODE", "the country of national numbers, as IE"),
             option("--route", "NAME", "a route of the config"),
             option("--country", "CODE", f"where texts may go, as IE{AGAIN}", name="countries", again=True),
@@ -191,9 +193,9 @@ TENANTS = (
             CONFIG,
             JSON,
         ),
-        more="CSV has a column tenant and any of limits, class_limits.CLASS, plan, sender, region, route, countries, "
-        "zone, stop_closes and cancel_words; several limits or countries are separated by semicolons, and an empty "
-        "cell sets nothing. A line of "
+        more="CSV has a column tenant and any of limits, class_limits.CLASS, plan, sender, sender_pool, region, "
+        "route, countries, zone, stop_closes and cancel_words; several limits or countries are separated by semicolons "
+        "and an empty cell sets nothing. A line of "
         'JSON is such as {"tenant": "acme", "limits": ["50/s"], "class_limits": {"marketing": ["10/s"]}}. A line goes '
         "in the place of all that was set for its tenant. Every mistake is told with its line.",
         codes=("1 when --skip-mistakes left some out", "2 when there is a mistake, and nothing was set"),

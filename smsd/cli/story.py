@@ -157,6 +157,8 @@ def table(told: Limits, now_ms: int) -> list[str]:
     """A tenant's limits, a line each."""
     who = f"plan {told.plan}" if told.plan else "no plan" if told.known else "not configured: the defaults hold"
     lines = [f"tenant {told.tenant} ({who}), route {told.route}, {told.queued} queued"]
+    if told.pool:
+        lines.append(f"senders, each person always the same of: {', '.join(told.pool)}")
     rows = [("", "whose", "limit", "used", "admits", "waiting", "from")]
     for use in told.uses:
         opens = "now" if use.opens_ms <= now_ms else f"in {_span((use.opens_ms - now_ms) / 1000)}"

@@ -24,6 +24,7 @@ def set_(
     class_limits: list[str],
     plan: str,
     sender: str,
+    sender_pool: str,
     region: str,
     route: str,
     countries: list[str],
@@ -36,8 +37,8 @@ def set_(
 ) -> Code:
     """Change settings of one tenant."""
     given: dict[str, object] = {
-        "limits": limits, "plan": plan, "sender": sender, "region": region, "route": route, "countries": countries,
-        "zone": zone, "stop_closes": stop_closes, "cancel_words": cancel_words,
+        "limits": limits, "plan": plan, "sender": sender, "sender_pool": sender_pool, "region": region, "route": route,
+        "countries": countries, "zone": zone, "stop_closes": stop_closes, "cancel_words": cancel_words,
     }  # fmt: skip
     changes = {name: value for name, value in given.items() if value}
     by_class: dict[str, list[str]] = {}
@@ -111,6 +112,7 @@ async def _holds(store: "Reached", tenant: str, made: "Table | None") -> dict[st
         "limits": [limit(one) for one in terms.limits],
         "class_limits": {name: [limit(one) for one in limits] for name, limits in terms.class_limits.items()},
         "sender": terms.sender,
+        "sender_pool": terms.sender_pool,
         "region": terms.region,
         "route": terms.route,
         "countries": list(terms.countries),

@@ -38,6 +38,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     known: bool  # somebody configured it; else the defaults hold
     plan: str
     route: str
+    pool: tuple[str, ...] = ()  # of senders, of which each person always gets the same one
     queued: int  # messages in its lanes
     uses: list[Use]
     paused: list[str] = []  # what is paused of all that its messages pass, a sentence each
@@ -50,7 +51,8 @@ async def limits(config: Config, shard: Shard, tenant: str, now_us: int) -> Limi
     scopes: dict[str, tuple[Sequence[Limit], str]] = {f"t:{tenant}": (terms.limits, _source(config, tenant, ""))}
     for class_, some in sorted(terms.class_limits.items()):
         scopes[f"c:{tenant}|{class_}"] = (some, _source(config, tenant, class_))
-    senders = sorted({terms.sender, *(lane.parts[3] for lane in lanes)})
+    pool = config.tenant(tenant).pool
+    senders = sorted({terms.sender, *pool, *(lane.parts[3] for lane in lanes)})
     routes = sorted({terms.route, *(lane.parts[2] for lane in lanes)} & config.routes.keys())
     for sender in senders:
         if sender in config.senders:
@@ -76,6 +78,7 @@ async def limits(config: Config, shard: Shard, tenant: str, now_us: int) -> Limi
         known=config.knows(tenant),
         plan=(own.plan if own is not None else None) or "",
         route=terms.route,
+        pool=pool,
         queued=sum(lane.queued for lane in lanes),
         paused=[paused(one) for one in stopped],
         uses=[

@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     class_limits: dict[str, Limits] | msgspec.UnsetType = msgspec.UNSET
     plan: str | msgspec.UnsetType = msgspec.UNSET
     sender: str | msgspec.UnsetType = msgspec.UNSET
+    sender_pool: str | msgspec.UnsetType = msgspec.UNSET
     region: str | msgspec.UnsetType = msgspec.UNSET
     route: str | msgspec.UnsetType = msgspec.UNSET
     countries: list[str] | msgspec.UnsetType = msgspec.UNSET
@@ -59,6 +60,7 @@ class InForce(msgspec.Struct, frozen=True):
     limits: Limits
     class_limits: dict[str, Limits]
     sender: str
+    sender_pool: str
     region: str
     route: str
     countries: list[str]
@@ -139,6 +141,7 @@ def _shown(config: Config, tenant: str, made: dict[str, Any] | None) -> TenantSh
         [show(limit) for limit in terms.limits],
         {name: [show(limit) for limit in limits] for name, limits in terms.class_limits.items()},
         terms.sender,
+        terms.sender_pool,
         terms.region,
         terms.route,
         list(terms.countries),

@@ -124,9 +124,11 @@ def test_limits_are_a_table_that_names_what_binds() -> None:
         use("tenant", "acme", "5/s"),
         use("sender", "A", "1/m", used=1, opens_ms=AT + 30_000, waiting=2, binds=True),
     ]
-    told = table(Limits(tenant="acme", known=True, plan="gold", route="default", queued=9, uses=uses), AT)
+    limits = Limits(tenant="acme", known=True, plan="gold", route="default", queued=9, uses=uses, pool=("A", "B"))
+    told = table(limits, AT)
     assert told[0] == "tenant acme (plan gold), route default, 9 queued"
-    assert told[3].split() == [
+    assert told[1] == "senders, each person always the same of: A, B"
+    assert told[4].split() == [
         "*",
         "sender",
         "A",

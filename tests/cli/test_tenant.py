@@ -25,6 +25,7 @@ def test_settings_are_set_shown_and_dropped(typed: Typed) -> None:
     shown = typed("tenant show acme --json").json()
     assert (shown["in_force"]["limits"], shown["in_force"]["sender"]) == (["50/s", "1000/d"], "Salon")
     assert "  limits         50/s, 1000/d" in typed("tenant show acme").out
+    assert "no sender pool" in typed("tenant set acme --sender-pool uk").err
     assert typed("tenant set acme --unset limits --unset class_limits --json").json()["settings"] == {"region": "GB"}
     assert typed("tenant drop acme").code == 2
     assert typed("tenant drop acme --yes").code == 0

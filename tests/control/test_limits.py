@@ -22,6 +22,12 @@ plan = "gold"
 sender = "Acme"
 [tenants.own]
 limits = ["7/s"]
+[tenants.many]
+sender_pool = "uk"
+[sender_pools.uk]
+senders = ["+447700900001", "+447700900002"]
+[senders."+447700900002"]
+limits = ["1/s"]
 [senders.Acme]
 limits = ["3 segments/s"]
 """
@@ -101,3 +107,11 @@ async def test_what_is_paused_is_told_beside_the_limits(desk: Desk) -> None:
         "its tenant is paused by ann",
     ]
     assert all("(why not)" in one for one in told)
+
+
+async def test_a_pool_is_told_with_the_limits_of_its_senders(desk: Desk) -> None:
+    """Any of them may be the one that a message leaves under."""
+    told = await desk.ask("many")
+    assert told.pool == ("+447700900001", "+447700900002")
+    assert [(use.name, use.limit) for use in told.uses if use.scope == "sender"] == [("+447700900002", "1/s")]
+    assert (await desk.ask("acme")).pool == ()

@@ -27,6 +27,13 @@ async def test_settings_are_made_shown_and_dropped(api: Site) -> None:
     assert (await api.ask("DELETE", TENANT)).status == 404
 
 
+async def test_a_pool_is_a_setting_of_a_tenant(api: Site) -> None:
+    """One that the config does not have is told at its place."""
+    wrong = await api.ask("PUT", TENANT, json={"sender_pool": "uk"})
+    assert (wrong.status, wrong.json["errors"][0]["pointer"]) == (422, "/sender_pool")
+    assert (await api.ask("PUT", TENANT, json={"sender_pool": ""})).json["in_force"]["sender_pool"] == ""
+
+
 async def test_a_message_is_judged_by_what_was_made(api: Site) -> None:
     """Once this process has followed, the tenant's sender and region are those that were put."""
     await api.ask("PUT", TENANT, json={"countries": ["GB"]})

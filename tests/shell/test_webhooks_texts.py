@@ -35,7 +35,18 @@ from tests.support.valkey import Valkey
 
 ANNA, US_ANNA = "+353861234567", "+14155550100"
 OWN, SHARED = "+353861111111", "+353862222222"
+POOL, POOLED = ("+353865555551", "+353865555552"), ("+353866666661", "+353866666662")
 MORE = f"""
+[sender_pools.own]
+senders = ["{POOL[0]}", "{POOL[1]}"]
+[sender_pools.pooled]
+senders = ["{POOLED[0]}", "{POOLED[1]}"]
+[tenants.pooler]
+sender_pool = "own"
+[tenants.three]
+sender_pool = "pooled"
+[tenants.four]
+sender_pool = "pooled"
 [tenants.acme]
 sender = "{OWN}"
 [tenants.booker]
@@ -172,6 +183,14 @@ async def test_a_sender_that_was_set_by_api_is_its_tenants(desk: Desk) -> None:
 
 
 # ---- What it does ----------------------------------------------------------------------------------------------------
+
+
+async def test_stop_to_a_number_of_a_pool_closes_the_tenant_that_alone_uses_it(desk: Desk) -> None:
+    """A pool of two tenants is nobody's, and is closed by itself."""
+    texted = Texted(desk.live)
+    assert [texted.tenant(to) for to in (*POOL, *POOLED)] == ["pooler", "pooler", "", ""]
+    assert [texted.is_known(to) for to in (*POOL, *POOLED)] == [True] * 4
+    assert (await desk.text("STOP", POOL[1]))["tenant"] == "pooler"
 
 
 async def test_stop_to_a_tenants_own_number_closes_the_tenant(desk: Desk) -> None:
