@@ -164,6 +164,10 @@ class BadSignature(Exception):
     """The callback is forged, or signed with a secret that is not ours: answered 403 and counted, never explained."""
 
 
+class NoCredentials(BadSignature):
+    """It shows no credentials at all; some vendors send them only when asked: answered 401 with a challenge."""
+
+
 class BadCallback(Exception):
     """The callback is authentic, but cannot be read: answered 400 and counted. The text says what was expected."""
 
@@ -218,6 +222,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     receipts_per_segment: bool = False  # each segment has an id and receipts of its own
     inbound: bool = False
     callback_per_message: bool = True  # the callback URL travels with each message and carries our reference
+    one_webhook: bool = False  # receipts and texts come to one URL: each verb returns [] for the other's
     greets: bool = False  # it has the verb `greeting`, for the vendor asks before it sends callbacks
     ids: bool = True  # False: an answer may name no id, and our reference is what the message is known by
 

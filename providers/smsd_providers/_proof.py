@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
 
-from smsd.provider import BadSignature, Callback
+from smsd.provider import BadSignature, Callback, NoCredentials
 from smsd.secret import Secret
 from smsd_providers import _wire
 
@@ -82,6 +82,8 @@ class Proof:
                 shown = [unquote(part) for part in parts.path.split("/")]
             case "query":
                 shown = [value for name, value in parse_qsl(parts.query) if name == rules.name]
+            case "basic" if "authorization" not in callback.headers:
+                raise NoCredentials
             case "basic":
                 shown = [callback.headers.get("authorization", "")]
                 right = tuple(_wire.basic(rules.name, secret) for secret in right)

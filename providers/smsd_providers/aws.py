@@ -146,7 +146,7 @@ class Aws(_vendor.Vendor):
     """One AWS account in one region, made from its config table."""
 
     Options: ClassVar[type[msgspec.Struct]] = AwsOptions
-    capabilities = Capabilities(inbound=True, callback_per_message=False, greets=True)
+    capabilities = Capabilities(inbound=True, callback_per_message=False, greets=True, one_webhook=True)
 
     def __init__(self, name: str, options: AwsOptions) -> None:
         id_, secret = options.access_key_id.reveal(), options.secret_access_key.reveal()

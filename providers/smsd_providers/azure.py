@@ -66,7 +66,7 @@ STATUSES: dict[str, ReceiptStatus] = {
 
 UNDECIDED = "5002"  # the carrier tells no receipts: says nothing that is final
 API_VERSION = "2026-01-23"
-WINDOW_S = 300  # how long a repeated request is recognised: rest/api/communication/repeatable-requests, 2026-11-28
+
 REPORT = "Microsoft.Communication.SMSDeliveryReportReceived"
 RECEIVED = "Microsoft.Communication.SMSReceived"
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
@@ -94,7 +94,7 @@ class Azure(_vendor.Vendor):
     """One Communication Services resource, made from its config table."""
 
     Options: ClassVar[type[msgspec.Struct]] = AzureOptions
-    capabilities = Capabilities(idempotency_s=WINDOW_S, inbound=True, callback_per_message=False, greets=True)
+    capabilities = Capabilities(inbound=True, callback_per_message=False, greets=True, one_webhook=True)
 
     def __init__(self, name: str, options: AzureOptions) -> None:
         key = options.access_key.reveal()
@@ -106,7 +106,7 @@ class Azure(_vendor.Vendor):
     def submit(self, attempt: Attempt) -> HttpRequest:
         message = attempt.message
         at = format_datetime(datetime.fromtimestamp(attempt.leased_us // 1_000_000, UTC), usegmt=True)
-        recipient = {"to": message.to, "repeatabilityRequestId": _id(attempt.idempotency_key)}
+        recipient = {"to": message.to, "repeatabilityRequestId": _id(attempt.reference)}
         body = msgspec.json.encode(
             {
                 "from": message.sender,
@@ -131,10 +131,13 @@ class Azure(_vendor.Vendor):
         )
         if status == "202" and id_ and repeated != "rejected" and _wire.pick(document, "/value/0/successful") is True:
             return Accepted(id_)
-        if not _wire.count(status) or status == "202":
+        if not _wire.count(status) or status == "202" or repeated == "rejected":
             return Unknown(status or "202", "the answer does not say what became of the message")
         told = HttpResponse(int(status), response.headers, b"")
-        return _vendor.answered(CODES, told, f"recipient/{status}", detail)
+        code = f"recipient/{status}"
+        if code not in CODES and told.status in (401, 402, 403, 404, 407):  # of the one recipient, not of the account
+            return Refused("unlisted", code=code, detail=_wire.said(detail))
+        return _vendor.answered(CODES, told, code, detail)
 
     def greeting(self, callback: Callback) -> Greeting | None:
         """Event Grid asks once whether we want a subscription's events: its code is the answer."""

@@ -95,7 +95,7 @@ class Bandwidth(_vendor.Vendor):
     """
 
     Options: ClassVar[type[msgspec.Struct]] = BandwidthOptions
-    capabilities = Capabilities(inbound=True, callback_per_message=False)
+    capabilities = Capabilities(inbound=True, callback_per_message=False, one_webhook=True)
 
     def __init__(self, name: str, options: BandwidthOptions) -> None:
         password = options.password.reveal()

@@ -134,12 +134,13 @@ class Kannel(_vendor.Vendor):
         code = re.sub("[^a-z0-9]+", "-", re.split("[.,:]", text, maxsplit=1)[0].lower()).strip("-")[:64]
         if response.status in (200, 202):
             if code not in TAKEN:
-                return Unknown(code or str(response.status), _wire.said(text))
+                return Unknown(str(response.status), _wire.said(text))
             id_, splits = _ID.search(text), _SPLITS.search(text)
             return Accepted(id_[0] if id_ else "", int(splits[1]) if splits else 0)
         if response.status == 503 and code == "temporal-failure":  # the bearerbox has said no
             return Deferred(code, _wire.said(text))
-        return _vendor.answered(CODES, response, code, text)
+        # A gateway that speaks like it may put a number into the sentence, which no code may carry.
+        return _vendor.answered(CODES, response, code if code in CODES else str(response.status), text)
 
     def receipts(self, callback: Callback) -> list[Receipt]:
         fields, reference = self._authentic(callback), _vendor.reference(callback)

@@ -37,17 +37,18 @@ from smsd_providers import _proof, _vendor, _wire
 
 CODES = _vendor.codes(
     (Throttled(), "10011 40011 40016 40018"),
-    (Deferred(), "10007 10016 40004 40006 40318 40320"),
+    (Deferred(), "10007 40004 40006 40318 40320"),
     (Unusable("the API key was refused", "process"), "10009 10010"),
     (Unusable("the account has no funds, or is blocked", "account"), "20002 20012 20100 40333"),
-    (Unusable("the messaging profile cannot be used", "account"), "40010 40312 40329 40330 40331"),
-    (Refused("bad_number"), "40001 40008 40012 40301 40310 40319"),
+    (Unusable("the messaging profile cannot be used", "account"), "40312"),
+    (Refused("bad_number"), "10002 10016 40001 40008 40012 40301 40310 40319"),
     (Refused("opted_out"), "40300"),
     (Refused("refused"), "40005 40014"),  # expired on their side
     (Refused("content"), "40003 40009 40015 40017 40302 40316 40317 40322"),
     (Refused("filtered"), "40002"),
     (Refused("sender", elsewhere=True), "40013 40100 40305 40306 40307 40308 40311 40313 40314 40315 40321 40325"),
     (Refused("config", elsewhere=True), "40309"),
+    (Refused("sender", elsewhere=True), "40010 40329 40330 40331"),
 )
 """docs/messaging/messages/error-codes, 2026-11-28. A code that is not here is "unlisted"."""
 
@@ -58,6 +59,7 @@ STATUSES: dict[str, ReceiptStatus] = {
     "delivery_unconfirmed": ReceiptStatus.SENT,  # says nothing that is final
     "delivered": ReceiptStatus.DELIVERED,
     "read": ReceiptStatus.DELIVERED,
+    "expired": ReceiptStatus.UNDELIVERED,
     "delivery_failed": ReceiptStatus.UNDELIVERED,
     "sending_failed": ReceiptStatus.UNDELIVERED,
 }
@@ -91,7 +93,7 @@ class Telnyx(_vendor.Vendor):
     """One Telnyx account, made from its config table."""
 
     Options: ClassVar[type[msgspec.Struct]] = TelnyxOptions
-    capabilities = Capabilities(idempotency_s=WINDOW_S, inbound=True)
+    capabilities = Capabilities(idempotency_s=WINDOW_S, inbound=True, callback_per_message=False, one_webhook=True)
 
     def __init__(self, name: str, options: TelnyxOptions) -> None:
         key = options.api_key.reveal()
@@ -107,7 +109,6 @@ class Telnyx(_vendor.Vendor):
             "from": message.sender,
             "messaging_profile_id": self._profile,
             "text": message.body,
-            "webhook_url": attempt.callback_url,
         }
         body = msgspec.json.encode({name: value for name, value in fields.items() if value})
         headers = (*self._headers, ("Idempotency-Key", attempt.idempotency_key))
@@ -132,14 +133,15 @@ class Telnyx(_vendor.Vendor):
         id_, word, to, code = _wire.texts(payload, "/id", "/to/0/status", "/to/0/phone_number", "/errors/0/code")
         if not id_ or word not in STATUSES:
             raise BadCallback(f"a receipt has payload.id, and payload.to[0].status is one of {', '.join(STATUSES)}")
-        reference = _vendor.reference(callback)
-        return [_vendor.receipt(STATUSES, CODES, word, code, provider_id=id_, reference=reference, to=to)]
+        return [_vendor.receipt(STATUSES, CODES, word, code, provider_id=id_, to=to)]
 
     def inbound(self, callback: Callback) -> list[Inbound]:
         event, payload = self._authentic(callback)
         id_, sender, to = _wire.texts(payload, "/id", "/from/phone_number", "/to/0/phone_number")
         text, parts, took = _wire.texts(payload, "/text", "/parts", "/autoresponse_type")
-        if event != "message.received" or not id_ or not sender:
+        if event != "message.received":
+            return []
+        if not id_ or not sender:
             raise BadCallback("a text is a message.received with payload.id and payload.from.phone_number")
         return [Inbound(id_, sender, to, text, max(1, _wire.count(parts)), opt_out_type=_vendor.opt_out(took))]
 

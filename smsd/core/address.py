@@ -3,6 +3,7 @@
 Pure: resolves nothing. Whoever connects asks for every address that a name resolved to, and connects to no other.
 """
 
+import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -34,6 +35,9 @@ _TUNNELS: Final = (
     (IPv6Network("2002::/16"), "a tunnel of 6to4"),
     (IPv6Network("3fff::/20"), "for documentation"),
 )
+
+
+_NUMERIC = re.compile("[0-9]+|0x[0-9a-f]*")
 
 
 def barred(address: str) -> str:
@@ -75,8 +79,11 @@ def barred_url(url: str) -> str:
         return "it has no host, or credentials, or a #fragment"
     if port is not None and port < 1:
         return "its port is none"
+    if not host.isascii():
+        return "its host has letters beyond ASCII: write them in punycode (xn--)"  # some digits among them mean ASCII's
     try:
         ip_address(host)
     except ValueError:
-        return ""
+        # 127.1, 2130706433 and 0x7f.1 are addresses to some who resolve them, and no names to anybody.
+        return "its host is no name" if _NUMERIC.fullmatch(host.rstrip(".").rpartition(".")[2]) else ""
     return barred(host)

@@ -50,7 +50,7 @@ ROWS: Final = (
     Row("stop", "fr", "arreter, arretez, desabonner, desinscrire, desinscription", "usage"),
     Row("stop", "de", "stopp", "Brevo DE"),
     Row("stop", "de", "abmelden, abbestellen, abmeldung", "usage"),
-    Row("stop", "fi", "lopeta, seis, poista", "usage"),
+    Row("stop", "fi", "lopeta, poista", "usage"),
     Row("stop", "es", "baja", "MMA ES"),
     Row("stop", "es", "cancelar", "MMA ES", booking="cancel"),
     Row("stop", "es", "alto, parar, detener, darme de baja", "usage"),

@@ -26,7 +26,8 @@ from smsd.store.shard import ClockDiffers, ReceiptFor, Shard
 
 PERIOD_S = 30.0
 TURN_US = 120_000_000
-PAGE = 200  # messages of one class and wait in a pass; the rest follow in the next
+PAGE = 200  # messages of one class and wait that are asked about in a pass; the rest follow in the next
+PAGES = 20  # of so many, looked at for them
 ASKING_MAX = 5  # at a time
 _ENDED = frozenset({"delivered", "undelivered", "late"})
 
@@ -75,17 +76,24 @@ class Asker:
         name, field = keys.key(shard.number, "asked"), f"{class_}|{n}"
         since = await cast("Awaitable[bytes | None]", shard.client.hget(name, field))
         from_us, until_us = asking.span(int(since) if since else None, now_us, wait_us, timeout_us)
-        page = cast(
-            "list[tuple[bytes, float]]",
-            await shard.client.zrangebyscore(  # pyright: ignore[reportUnknownMemberType]
-                keys.key(shard.number, "await"), f"({from_us}", until_us, start=0, num=PAGE, withscores=True
-            ),
-        )
-        waiting = [
-            (key.decode(), record) for key, record in await self._waiting(shard, page) if record.class_ == class_
-        ]
-        await asyncio.gather(*(self._ask_one(shard, key, record) for key, record in waiting))
-        came_to = int(page[-1][1]) - (timeout_us - wait_us) if len(page) == PAGE else now_us
+        waiting: list[tuple[bytes, Record]] = []
+        came_to, after = from_us - (timeout_us - wait_us), from_us
+        for _ in range(PAGES):  # many of them may be of other classes, or of providers that cannot be asked
+            page = cast(
+                "list[tuple[bytes, float]]",
+                await shard.client.zrangebyscore(  # pyright: ignore[reportUnknownMemberType]
+                    keys.key(shard.number, "await"), f"({after}", until_us, start=0, num=PAGE, withscores=True
+                ),
+            )
+            waiting += [one for one in await self._waiting(shard, page) if one[1].class_ == class_]
+            if len(page) < PAGE:
+                came_to = now_us
+                break
+            after = int(page[-1][1])
+            came_to = after - (timeout_us - wait_us)
+            if len(waiting) >= PAGE:
+                break
+        await asyncio.gather(*(self._ask_one(shard, key.decode(), record) for key, record in waiting))
         await shard.client.hset(name, field, str(came_to))
         return len(waiting)
 
@@ -116,8 +124,10 @@ class Asker:
             return
         attempt = self._attempt(key, record, taken, message)
         async with self._asking:
-            timeout_s = self._live.config.providers[taken.provider].timeout_s
-            looked = await look_up(self._transport, taken.provider, provider, attempt, timeout_s)
+            settings = self._live.config.providers.get(taken.provider)
+            if settings is None:  # dropped by a reload while this one waited for its turn
+                return
+            looked = await look_up(self._transport, taken.provider, provider, attempt, settings.timeout_s)
         if not isinstance(looked, Found):
             told = "not_found" if isinstance(looked, NotFound) else "failed"
             self._metrics.asked(taken.provider, told)

@@ -29,9 +29,16 @@ class Gaps:
         Returns how many events were kept for each.
         """
         filled = Counter[str]()
-        for gap in await self._pushes.gaps():
+        gaps = [gap for gap in await self._pushes.gaps() if gap.open]
+        shut = await self._pushes.shut_now() if gaps else ()  # who is shut takes nothing, however often it is read
+        for gap in gaps:
             lane = self._lanes.of.get(gap.receiver)
-            if lane is not None and gap.open and lane.room() > 0 and kept.get(gap.receiver, 0) < MOST // 2:
+            if (
+                lane is not None
+                and gap.receiver not in shut
+                and lane.room() > 0
+                and kept.get(gap.receiver, 0) < MOST // 2
+            ):
                 await self._pages(lane, gap, filled)
         return filled
 
@@ -58,8 +65,7 @@ class Gaps:
     async def _page(self, lane: Lane, gap: Gap, filled: Counter[str]) -> int:
         """Returns how many events were looked at."""
         page, first = await self._pushes.page(gap), await self._pushes.first()
-        if not gap.replay and gap.cursor != first and (page[0][0] == first if page else gap.cursor == gap.start):
-            self.lost(lane, gap.cursor)  # and nobody knows how many
+        trimmed = gap.cursor != first and (page[0][0] == first if page else gap.cursor == gap.start)
         wanted = [
             entry
             for entry, fields in page
@@ -67,5 +73,7 @@ class Gaps:
         ]
         if not await self._pushes.fill(gap, page, wanted):
             return 0
+        if trimmed and not gap.replay:
+            self.lost(lane, gap.cursor)  # and nobody knows how many
         filled[lane.name] += len(wanted)
         return len(page)

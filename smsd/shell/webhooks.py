@@ -16,7 +16,18 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from smsd.config import SANDBOX
-from smsd.provider import BadCallback, BadSignature, Callback, Greeter, Greeting, Inbound, Needs, Provider, Receipt
+from smsd.provider import (
+    BadCallback,
+    BadSignature,
+    Callback,
+    Greeter,
+    Greeting,
+    Inbound,
+    Needs,
+    NoCredentials,
+    Provider,
+    Receipt,
+)
 from smsd.secret import SecretError
 from smsd.shell.documents import Documents, NotFetched
 from smsd.shell.live import Live
@@ -97,11 +108,15 @@ class Webhooks:
         try:
             if provider.capabilities.greets and (greeting := cast("Greeter", provider).greeting(callback)) is not None:
                 return self._greet(name, greeting)
-            if called.kind == "inbound":
-                return self._texts(name, provider.inbound(callback))
-            receipts = provider.receipts(callback)
+            both = provider.capabilities.one_webhook
+            texts = provider.inbound(callback) if called.kind == "inbound" or both else []
+            receipts = provider.receipts(callback) if called.kind == "status" or both else []
+            if texts:
+                return self._texts_first(name, texts, receipts)
             if receipts:
                 self._receipts(name, receipts, reply)
+        except NoCredentials:
+            return Response(401, (("WWW-Authenticate", 'Basic realm="smsd"'),))
         except BadSignature:
             return self._refuse(403, name, "forged", "the proof fails: is public_url what the provider calls?")
         except BadCallback as error:
@@ -169,13 +184,17 @@ class Webhooks:
 
     # ---- Texts that people send --------------------------------------------------------------------------------------
 
-    async def _texts(self, name: str, texts: Sequence[Inbound]) -> Response:
+    async def _texts_first(self, name: str, texts: Sequence[Inbound], receipts: Sequence[Receipt]) -> Response:
         """Answers once all of them, and what they do, are in the store."""
         try:
             await self.texts.take(name, texts)
         except Away as error:
             return self._refuse(503, name, "unavailable", str(error))
-        return TAKEN
+        if not receipts:
+            return TAKEN
+        replied: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._receipts(name, receipts, replied.set_result)
+        return await replied
 
 
 @lru_cache(maxsize=256)

@@ -60,10 +60,8 @@ async def close(shard: Shard, whose: str, entries: Sequence[OptOut]) -> int:
 
 async def set_(shard: Shard, whose: str, one: OptOut) -> None:
     """The scope as it is given, also where a wider one was closed."""
-    known = await get(shard, whose, one.number)
-    if known is not None and known.scope != one.scope:
-        await open_(shard, whose, [one.number])
-    await close(shard, whose, [one])
+    # In one call, which the store does whole: nobody who said stop is on no list in between.
+    await _change(shard, [[field(whose, one.number), "", "", 0, "", ""], _closing(whose, one)])
 
 
 async def open_(shard: Shard, whose: str, numbers: Iterable[str]) -> int:

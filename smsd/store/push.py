@@ -4,7 +4,7 @@ Never decides who wants an event, never talks to a receiver, never keeps an even
 """
 
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import msgspec
@@ -214,6 +214,10 @@ class Pushes:
         return bool(await self._shard.run("push_fill", *words, _encode(wanted), ended, keys.PUSHERS, MOST // 2))
 
     # ---- Receivers ---------------------------------------------------------------------------------------------------
+
+    async def shut_now(self) -> Collection[str]:
+        """The receivers that are told nothing."""
+        return (await shuts(self._shard)).keys()
 
     async def shut(self, receiver: str, shut: Shut) -> bool:
         """Tells a receiver nothing until it is enabled. Returns whether this call did it."""

@@ -36,6 +36,7 @@ def test_what_is_public_is_allowed(address: str) -> None:
         "http://example.com/x", "ftp://example.com", "https://", "https://user:pw@example.com/", "https://127.0.0.1/",
         "https://[::1]/", "https://[::ffff:10.0.0.1]:443/x", "https://[fe80::1%25eth0]/",
         "https://169.254.169.254/latest",
+        "https://１２７.0.0.1/", "https://169。254。169。254/", "https://127.1/", "https://2130706433/", "https://0x7f.1/",
         "https://example.com:0/", "https://example.com:99999/", "https://[1::2::3]/", "https://example.com/#f",
     ],
 )  # fmt: skip

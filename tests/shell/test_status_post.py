@@ -163,17 +163,24 @@ class Said(AbstractResolver):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://example.com/", "https://127.0.0.1:1/", "https://[::1]:1/", "https://169.254.169.254/latest/"]
+    "url",
+    [
+        "http://example.com/",
+        "https://127.0.0.1:1/",
+        "https://0x7f000001:1/",
+        "https://0177.0.0.1:1/",
+        "https://[::1]:1/",
+        "https://169.254.169.254/latest/",
+    ],
 )
 async def test_a_url_that_tells_it_is_not_called(guarded: Poster, url: str) -> None:
     """Nothing is even looked up."""
     assert "the URL is not called" in (await post(guarded, url)).detail
 
 
-@pytest.mark.parametrize("name", ["localhost", "0x7f000001", "0177.0.0.1"])
-async def test_a_name_of_this_host_is_not_called(guarded: Poster, name: str) -> None:
-    """However it is written: what it resolves to decides."""
-    reply = await post(guarded, f"https://{name}:1/")
+async def test_a_name_of_this_host_is_not_called(guarded: Poster) -> None:
+    """What it resolves to decides."""
+    reply = await post(guarded, "https://localhost:1/")
     assert reply.status == 0
     assert "address" in reply.detail
 

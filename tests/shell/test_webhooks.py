@@ -1,6 +1,7 @@
 """Callbacks over real HTTP into a real store: who is let in, what is stored before the answer, and what comes again."""
 
 import asyncio
+import base64
 import contextlib
 import os
 import signal
@@ -587,3 +588,35 @@ async def test_a_handshake_is_confirmed_and_answered(certified: tuple[Edge, list
     answer = await edge.call("/webhooks/certified/status", b"proof hello")
     assert (answer.status, answer.body) == (200, b"welcome")
     assert asked[-1] == "/confirm"
+
+
+BASIC = """
+[providers.band]
+type = "bandwidth"
+account_id = "1"
+application_id = "a"
+user = "u"
+password = "env:GATEWAY_TOKEN"
+[providers.band.callbacks]
+by = "basic"
+name = "us"
+secrets = ["env:GATEWAY_TOKEN"]
+"""
+EVENTS = (
+    b'[{"type": "message-delivered", "to": "+14255550002", "message": {"id": "b1", "tag": "1.acme/m1"}},'
+    b' {"type": "message-received", "to": "+14255550001", "message": {"id": "t1", "from": "+14255550002",'
+    b' "to": ["+14255550001"], "text": "STOP"}}]'
+)
+
+
+async def test_one_url_takes_receipts_and_texts_once_credentials_were_asked_for(make: Make, store_url: str) -> None:
+    """Without credentials a challenge, with wrong ones 403; with the right ones neither kind is thrown away."""
+    edge = await make(store_url, extra=BASIC)
+    bare = await edge.call("/webhooks/band/status", EVENTS)
+    assert (bare.status, bare.headers["WWW-Authenticate"]) == (401, 'Basic realm="smsd"')
+    wrong = "Basic " + base64.b64encode(b"us:wrong").decode()
+    assert (await edge.call("/webhooks/band/status", EVENTS, Authorization=wrong)).status == 403
+    right = "Basic " + base64.b64encode(f"us:{TOKEN}".encode()).decode()
+    assert (await edge.call("/webhooks/band/status", EVENTS, Authorization=right)).status == 204
+    assert sum(edge.counted("smsd_receipts_total").values()) >= 1
+    assert sum(edge.counted("smsd_inbound_total").values()) == 1

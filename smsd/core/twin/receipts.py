@@ -31,8 +31,6 @@ def apply(book: Book, r: Record, attempt: int, receipt: Receipt) -> str:
     whose = known.provider if known else r.provider if attempt == r.attempt else receipt.provider
     if r.state is None or whose != receipt.provider or not 1 <= attempt <= r.attempt:
         return Verdict.ORPHAN
-    if receipt.reason == "opted_out":
-        optouts.learn(book, r, receipt.provider)
     if r.state is State.LEASED:
         return _park(r, attempt, receipt)
     segments = _segments(r, known, receipt.parts)
@@ -101,6 +99,8 @@ def apply_early(book: Book, r: Record, attempt: int, provider: str, provider_id:
 
 
 def _end(book: Book, r: Record, attempt: int, receipt: Receipt, *, late: bool) -> None:
+    if receipt.reason == "opted_out":
+        optouts.learn(book, r, receipt.provider)
     if r.state is State.QUEUED:
         withdraw(book, r)
     taken = r.place_of(attempt)

@@ -114,7 +114,6 @@ local function apply_receipt(key, m, receipt)
   local taken = place_of(m, attempt)
   local whose = taken and taken[2] or attempt == m[ATTEMPT] and m[PROVIDER] or receipt[2]
   if attempt < 1 or attempt > m[ATTEMPT] or whose ~= receipt[2] then return 'orphan' end
-  if receipt[5] == 'opted_out' then opt_outs.learn(key, m, receipt[2]) end
   if state == 'leased' then
     for _, known in ipairs(m[PARKED]) do
       if known[1] == attempt and known[3] == receipt[3] and known[4] == status then return 'repeated' end
@@ -158,6 +157,8 @@ local function apply_receipt(key, m, receipt)
   if not ends then
     return note(key, m, receipt, segments) or FINAL[state] and 'contradicting' or 'noted'
   end
+  -- Not from one that is told again: the person may have opened meanwhile what it closed.
+  if receipt[5] == 'opted_out' then opt_outs.learn(key, m, receipt[2]) end
   if state == 'queued' then withdraw(key, m) end
   local extra = { 'provider', receipt[2], 'provider_id', place_of(m, attempt)[3], 'attempt', attempt }
   for i, name in ipairs({ 'reason', 'error_code' }) do
