@@ -73,7 +73,8 @@ def taken(made: Rig) -> Counter[str]:
 def test_a_worker_that_sleeps_over_what_it_has_leased_sends_none_of_it_when_it_wakes() -> None:
     """Stopped between lease and first byte: another sends it again meanwhile, and `start_by` holds the sleeper back."""
     # The store is stopped until both workers ask it, then they are: so whatever it leases, it leases to sleepers.
-    plan = replace(sight="blind", faults=False, messages=2_000, tenants=5)
+    # Two tenants' limits make 400 a second, so that there is a backlog of seconds once all has been admitted.
+    plan = replace(sight="blind", faults=False, messages=2_000, tenants=2)
     with stage(plan, start_by_s=0.2, timeout_s=0.5) as made:
         made.start_daemon(2)
         workers, producer = made.workers(), Producer(made, plan)
