@@ -27,6 +27,8 @@ def test_what_amazon_has_signed_is_proven(name: str) -> None:
     """By either version of the signature, for a message and for the question whether we want any."""
     callback = named(name).callback
     prove(told(callback), callback, TOPICS, None)
+    with pytest.raises(BadSignature):
+        prove(told(callback) | {"Message": "another"}, callback, TOPICS, None)
 
 
 def test_the_certificate_is_asked_for_once_its_url_is_amazons() -> None:

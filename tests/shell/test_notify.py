@@ -68,6 +68,7 @@ def test_nobody_who_asked_is_told_nothing(tmp_path: Path) -> None:
     """Without NOTIFY_SOCKET, or with one that nobody listens at, nothing happens."""
     Notify({}).ready("serving")
     Notify({"NOTIFY_SOCKET": str(tmp_path / "gone")}).stopping()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("flags", [(), ("--workers", "2")])

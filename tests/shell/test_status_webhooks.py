@@ -154,6 +154,7 @@ async def test_what_a_process_leaves_behind_another_takes_over(
         async with pushing(store_url, tmp_path, extra) as second:
             await second.tell("last")
             await one.wait(51)
+            assert {got.id.split("/")[1] for got in one.got} == {f"m{i}" for i in range(50)} | {"last"}
 
 
 async def test_a_process_that_stops_gives_back_what_is_under_way(
