@@ -154,7 +154,7 @@ class Aws(_vendor.Vendor):
         self._proof = _proof.Proof(options.callbacks or _proof.NONE)
         suffix = ".cn" if options.region.startswith("cn-") else ""
         base_url = options.base_url or f"https://sms-voice.{options.region}.amazonaws.com{suffix}"
-        super().__init__(name, base_url, [secret, token, *self._proof.secrets])
+        super().__init__(name, base_url, [id_, secret, token, *self._proof.secrets])
         self._key = _sigv4.Key(id_, secret, options.region, "sms-voice")
         self._headers = {
             "Content-Type": "application/x-amz-json-1.0",

@@ -54,11 +54,12 @@ class Texts:
             await in_time(self._take(provider, text))
 
     async def run(self) -> None:
-        """Until cancelled: writes texts whose missing parts are waited for no longer."""
+        """Until cancelled: writes texts whose missing parts are waited for no longer, and forgets old ones."""
         while True:
             await asyncio.sleep(LATE_S * random.uniform(0.8, 1.2))
             try:
                 await self.write_late()
+                await self.forget()
             except (RedisError, OSError, ClockDiffers) as error:
                 self._log.warning("store_away", what="texts", error=str(error))
 
@@ -69,6 +70,11 @@ class Texts:
             self._log.warning("text_incomplete", provider=provider, parts=whole.text.parts)
             await self._write(provider, whole)
         return len(late)
+
+    async def forget(self) -> None:
+        """What people sent is kept as long as events are, and not a text longer: it has numbers and words of theirs."""
+        for shard in self._live.shards:
+            await texts.trim(shard, self._live.config.retention.events_us)
 
     async def _take(self, provider: str, text: Inbound) -> None:
         whole: Whole | None = Whole(text)

@@ -3,6 +3,7 @@
 Never decides what a text means. A part is safe once `keep` has returned; a text, and what it closed, once `write` has.
 """
 
+import time
 from collections.abc import Awaitable, Mapping
 from typing import cast
 
@@ -94,6 +95,13 @@ async def write(
     reply = await shard.run("inbound", ask, more_keys=more, strict=True)
     word, opened, closed = cast("tuple[bytes, bytes, int]", tuple(reply))
     return Written(word == b"repeated", optouts.SCOPES.get(opened.decode()), int(closed))
+
+
+async def trim(shard: Shard, kept_us: int) -> None:
+    """Takes the texts out of the stream that are older."""
+    now_us = shard.now_us or time.time_ns() // 1000
+    oldest = str((now_us - kept_us) // 1000)
+    await shard.client.xtrim(keys.key(shard.number, "inbound"), minid=oldest, approximate=False)
 
 
 async def last_to(shard: Shard, sender: str, person: str) -> tuple[str, Record] | None:

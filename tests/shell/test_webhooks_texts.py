@@ -349,3 +349,13 @@ async def test_closed_by_a_text_means_not_sent(desk: Desk) -> None:
     message = Message("acme", "x", ANNA, OWN, "Sale", "marketing", "default", "GSM-7", 1, "IE")
     assert await shard.admit([Send(message, "", "p", 0, far)], "marketing", from_inbox=False) == ["suppressed"]
     assert await optouts.get(shard, of_tenant("acme"), ANNA) is not None
+
+
+async def test_what_people_sent_is_kept_as_long_as_events_are(make: Make, store_url: str) -> None:
+    """A text that is older than [retention] events is forgotten, and not an hour before."""
+    desk = await make(store_url, extra='[retention]\nevents = "24h"\n')
+    await desk.texts.take("main", [Inbound("P9", ANNA, OWN, "Hello")])
+    for hours, kept in ((23, 1), (25, 0)):
+        desk.live.shards[0].now_us = time.time_ns() // 1000 + hours * 3_600_000_000
+        await desk.texts.forget()
+        assert len(await desk.read()) == kept
