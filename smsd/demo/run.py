@@ -21,6 +21,7 @@ from smsd.demo.view import Moment, View, summary, view
 from smsd.demo.watch import Watch, standing
 from smsd.store import keys
 from smsd.store.connect import connect
+from smsd.testing.carrier_ledger import Line, digest
 
 SHARD = 0
 PIPELINE = 200
@@ -84,8 +85,18 @@ async def _run(plan: Plan, made: Stage, console: Console) -> Ledger:
         book = await asyncio.to_thread(made.carrier.ledger)
     finally:
         await store.aclose()
-    taken = [Taken(_key(line.reference), line.ends or "") for line in book if line.sid is not None]
+    taken = copies(book, entries(plan.seed, plan.messages, plan.tenants))
     return balance(enqueued, watch.told, taken, seconds, watch.rate_per_s())
+
+
+def copies(book: Iterable[Line], made: Iterable[Entry]) -> list[Taken]:
+    """What the carrier took, by our reference; where a vendor is told none, by the number and the text."""
+    named = {(one.fields["to"], digest(one.fields["body"])): one.key for one in made if "op" not in one.fields}
+    return [
+        Taken(line.reference.partition(".")[2] or named.get((line.to, line.body_hash), line.sid), line.ends or "")
+        for line in book
+        if line.sid is not None
+    ]
 
 
 async def produce(client: Redis, made: Iterable[Entry], enqueued: set[str]) -> None:
@@ -139,8 +150,3 @@ def _ended_by_sigterm() -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _key(reference: str) -> str:
-    """The message that a reference `attempt.tenant/id` is about."""
-    return reference.partition(".")[2]

@@ -5,6 +5,7 @@ counted. An independent checker reads it, so it holds what came over the wire an
 itself.
 """
 
+import hashlib
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -265,6 +266,16 @@ def _after(records: Iterator[Record], after: int, limit: int) -> list[Record]:
             if len(found) == limit:
                 break
     return found
+
+
+def digest(body: str) -> str:
+    """What a line's `body_hash` says of a text."""
+    return f"{hashed(body):016x}"
+
+
+def hashed(body: str) -> int:
+    """BLAKE2b-64 of a text in UTF-8."""
+    return int.from_bytes(hashlib.blake2b(body.encode(), digest_size=8).digest(), "big")
 
 
 def split_reference(reference: str) -> tuple[int, str]:

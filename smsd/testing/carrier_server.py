@@ -4,7 +4,6 @@ Never speaks of smsd: it knows a dialect, a ledger and faults. Its control side 
 """
 
 import asyncio
-import hashlib
 import secrets
 import sys
 import time
@@ -18,7 +17,7 @@ from smsd.testing.carrier_client import Poster
 from smsd.testing.carrier_dialect import Account, Asked, Said, Text
 from smsd.testing.carrier_faults import TAKEN, Dice, Fate, Faults, Outcome, Timing
 from smsd.testing.carrier_http import Link, Request
-from smsd.testing.carrier_ledger import Ledger, Record, split_reference
+from smsd.testing.carrier_ledger import Ledger, Record, hashed, split_reference
 from smsd.testing.carrier_receipts import Errand, Teller, plan
 from smsd.testing.carrier_timers import Timers
 from smsd.text import segment
@@ -114,7 +113,7 @@ class Carrier:
             sender=sys.intern(asked.sender),  # a million records have few senders
             service=sys.intern(asked.service),
             body=asked.body if self.faults.keep_bodies else "",
-            body_hash=int.from_bytes(hashlib.blake2b(asked.body.encode(), digest_size=8).digest(), "big"),
+            body_hash=hashed(asked.body),
             segments=segment(asked.body).count,
             at_us=now_us,
             mono_us=mono_us,
