@@ -85,6 +85,7 @@ class Unusable(msgspec.Struct, frozen=True, tag="unusable"):
     reason: str  # a sentence for the operator
     scope: Literal["process", "account"] = "process"  # who stops offering the provider: this process, or all
     code: str = ""
+    ends: Literal["config", "funds"] = "config"  # the reason where not the answer but a receipt has such a code
 
 
 class Unknown(msgspec.Struct, frozen=True, tag="unknown"):

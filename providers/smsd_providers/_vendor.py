@@ -25,6 +25,7 @@ from smsd.provider import (
     Receipt,
     ReceiptStatus,
     Refused,
+    Unusable,
 )
 from smsd_providers import _wire
 
@@ -95,11 +96,24 @@ def receipt(
     statuses: Mapping[str, ReceiptStatus], table: Mapping[str, Answer], word: str, code: str, **told: object
 ) -> Receipt:
     """A receipt in the normal form. `word` is in `statuses`; a code that the table does not have is "unlisted"."""
-    status, reason = statuses[word], ""
-    if status is ReceiptStatus.UNDELIVERED:
-        means = table.get(code, Refused("unlisted" if code else "refused"))
-        reason = means.reason if isinstance(means, Refused) else "refused"
+    status = statuses[word]
+    reason = (
+        ended(table.get(code, Refused("unlisted" if code else "refused")))
+        if status is ReceiptStatus.UNDELIVERED
+        else ""
+    )
     return msgspec.structs.replace(Receipt(status, reason=reason, error_code=code, raw_status=word), **told)
+
+
+def ended(means: Answer) -> str:
+    """Why a message ended, one of REFUSALS, whose receipt has a code that means so in an answer."""
+    match means:
+        case Refused():
+            return means.reason
+        case Unusable():
+            return means.ends
+        case _:  # what would pass in an answer has passed this message by
+            return "refused"
 
 
 def reference(callback: Callback) -> str:

@@ -18,7 +18,7 @@ from smsd.provider import Accepted, Answer, HttpResponse, Refused, Throttled, Un
 
 STATUSES: dict[int, Answer] = {
     401: Unusable("the credentials were refused", "process"),
-    402: Unusable("the account has no funds", "account"),
+    402: Unusable("the account has no funds", "account", ends="funds"),
     403: Unusable("the account may not do this", "account"),
     404: Unusable("there is no such account or URL", "account"),
     407: Unusable("a proxy on the way wants credentials", "process"),
@@ -153,6 +153,7 @@ def filled(means: Answer, response: HttpResponse, code: str, detail: str) -> Ans
         case Throttled():
             return Throttled(retry_after_s(response.headers), code, detail)
         case Unusable():
-            return Unusable(f"{means.reason}: {detail}" if detail else means.reason, means.scope, code)
+            reason = f"{means.reason}: {detail}" if detail else means.reason
+            return msgspec.structs.replace(means, reason=reason, code=code)
         case _:
             return msgspec.structs.replace(means, code=code, detail=detail)

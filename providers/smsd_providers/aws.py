@@ -49,7 +49,7 @@ CODES = _vendor.codes(
         " AccessDeniedException/INSUFFICIENT_ACCOUNT_REPUTATION ResourceNotFoundException/configuration-set",
     ),
     (
-        Unusable("the account's quota or spending limit is reached", "account"),
+        Unusable("the account's quota or spending limit is reached", "account", ends="funds"),
         "ServiceQuotaExceededException ServiceQuotaExceededException/MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT",
     ),
     (Refused("bad_number"), "ValidationException/DestinationPhoneNumber ValidationException/COUNTRY_CODE_MISMATCH"),

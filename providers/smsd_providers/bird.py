@@ -46,7 +46,7 @@ CODES = _vendor.codes(
     (Throttled(), "rate_limit_error"),
     (Deferred(), "provider_unavailable"),
     (Unusable("the API key was refused", "process"), "auth_error"),
-    (Unusable("the account has no funds", "account"), "billing_error insufficient_balance"),
+    (Unusable("the account has no funds", "account", ends="funds"), "billing_error insufficient_balance"),
     (Unusable("the key may not do this, or is another region's", "account"), "permission_error misdirected_error"),
     (Unusable("there is no such URL", "account"), "not_found_error"),
     (Refused("bad_number"), "invalid_destination landline_unreachable"),

@@ -38,7 +38,7 @@ CODES = _vendor.codes(
     (Deferred(), "19"),
     (Unusable("the API key or our address was refused", "process"), "1 7"),
     (Unusable("the account or its integration is not active", "account"), "2 3 38 39 41 42 46"),
-    (Unusable("the account has no funds", "account"), "20"),
+    (Unusable("the account has no funds", "account", ends="funds"), "20"),
     (Refused("bad_number"), "23/to 25 27"),
     (Refused("opted_out"), "26"),
     (Refused("content"), "23/content 24 30 31 32 33 40 100"),

@@ -41,7 +41,7 @@ CODES = _vendor.codes(
     (Deferred(), "21 100"),
     (Unknown(), "23"),  # an id of ours that it has already: the look-up tells what became of it
     (Unusable("the API key was refused", "process"), "E401"),
-    (Unusable("the account has no funds", "account"), "12 17"),
+    (Unusable("the account has no funds", "account", ends="funds"), "12 17"),
     (Unusable("the account may not do this", "account"), "E403"),
     (Refused("bad_number"), "8 51 52"),
     (Refused("blocked"), "10 14"),

@@ -34,7 +34,7 @@ from smsd_providers import _proof, _vendor, _wire
 CODES = _vendor.codes(
     (Unusable("the access key was refused", "process"), "2"),
     (Unusable("there is no such URL", "account"), "20 98"),
-    (Unusable("the account has no funds", "account"), "25"),
+    (Unusable("the account has no funds", "account", ends="funds"), "25"),
     (Unknown(), "99"),
     (Refused("bad_number"), "10/recipient 10/recipients"),
     (Refused("sender", elsewhere=True), "10/originator"),

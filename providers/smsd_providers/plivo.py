@@ -36,8 +36,8 @@ from smsd.secret import Secret
 from smsd_providers import _proof, _vendor, _wire
 
 CODES = _vendor.codes(
-    (Unusable("the account has no funds", "account"), "funds 900"),
-    (Refused("refused"), "400 405 422 20 60 80 90 300 420 1000"),
+    (Unusable("the account has no funds", "account", ends="funds"), "funds 900"),
+    (Refused("refused"), "400 405 422 20 60 80 90 1000"),
     (Refused("config", elsewhere=True), "403 450"),  # geo permissions
     (Refused("bad_number"), "50 70"),
     (Refused("opted_out"), "200"),

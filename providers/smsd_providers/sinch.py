@@ -50,7 +50,7 @@ CODES = _vendor.codes(
     (Refused("filtered"), "15 62 64"),
     (Refused("sender", elsewhere=True), "unknown_campaign 60 310 410"),
     (Refused("content"), "411 414 415 416 417 418"),
-    (Unusable("the account is blocked, or has no funds", "account"), "413"),
+    (Unusable("the account is blocked, or has no funds", "account", ends="funds"), "413"),
 )
 """`code` of an answer, a word, and of a receipt, a number: Batches, Delivery-reports and 10dlc-errors, 2026-11-28."""
 

@@ -39,7 +39,7 @@ CODES = _vendor.codes(
     (Throttled(), "10011 40011 40016 40018"),
     (Deferred(), "10007 40004 40006 40318 40320"),
     (Unusable("the API key was refused", "process"), "10009 10010"),
-    (Unusable("the account has no funds, or is blocked", "account"), "20002 20012 20100 40333"),
+    (Unusable("the account has no funds, or is blocked", "account", ends="funds"), "20002 20012 20100 40333"),
     (Unusable("the messaging profile cannot be used", "account"), "40312"),
     (Refused("bad_number"), "10002 10016 40001 40008 40012 40301 40310 40319"),
     (Refused("opted_out"), "40300"),

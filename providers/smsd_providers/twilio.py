@@ -56,7 +56,10 @@ CODES: dict[str, Answer] = {
         (Throttled(), (20429, 60728, 63017, 63038)),
         (Deferred(), (14107, 20500, 20503, 21611, 21730)),
         (Unusable("the account SID or its token was refused", "process"), (20003,)),
-        (Unusable("the account is not active: suspended, or out of funds", "account"), (10001, 20005, 20403, 90010)),
+        (
+            Unusable("the account is not active: suspended, or out of funds", "account", ends="funds"),
+            (10001, 20005, 20403, 90010),
+        ),
         (Unusable("there is no such account", "account"), (20404,)),
         (Unusable("the StatusCallback was refused: look at public_url", "account"), (21609,)),
         (Unusable("the messaging service cannot be used", "account"), (21701, 21702, 21703, 21704, 21705)),
@@ -343,10 +346,8 @@ def _check_hash(callback: Callback) -> None:
 def _receipt(sid: str, word: str, code: str, to: str, reference: str = "") -> Receipt:
     status = STATUSES.get(word, ReceiptStatus.QUEUED)
     code = "" if code == "0" else code
-    reason = ""
-    if status is ReceiptStatus.UNDELIVERED:
-        means = CODES.get(code, Refused("unlisted" if code else "refused"))
-        reason = means.reason if isinstance(means, Refused) else "refused"
+    negative = status is ReceiptStatus.UNDELIVERED
+    reason = _vendor.ended(CODES.get(code, Refused("unlisted" if code else "refused"))) if negative else ""
     # RawDlrDoneDate has no zone, so at_ms stays 0
     return Receipt(status, sid, reference, reason, code, word, to=to)
 

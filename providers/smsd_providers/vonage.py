@@ -40,10 +40,10 @@ CODES = _vendor.codes(
         Unusable("the API key or its secret was refused", "process"),
         "1110 unauthorized invalid-api-key invalid-signature multiple-auth-methods",
     ),
-    (Unusable("the account has no funds, or has used its quota", "account"), "1070 1460 low-balance"),
+    (Unusable("the account has no funds, or has used its quota", "account", ends="funds"), "1070 1460 low-balance"),
     (
-        Unusable("the account is suspended, or may not do this", "account"),
-        "1060 1080 forbidden unprovisioned account-suspended application-suspended invalid-ip",
+        Unusable("the account is suspended", "account", ends="funds"),
+        "1060 account-suspended application-suspended",
     ),
     (Refused("bad_number"), "1040 1170 1190 1260 1300 1310 1430"),
     (Refused("opted_out"), "1240"),

@@ -39,7 +39,7 @@ CODES = _vendor.codes(
     (Unknown(), "5"),  # an error "whilst processing this message": nobody says that it was not taken
     (Deferred(), "13"),
     (Unusable("the API key or its secret was refused", "process"), "4 14 32"),
-    (Unusable("the account has no funds, is suspended, or not made for this API", "account"), "8 9 11"),
+    (Unusable("the account has no funds, is suspended, or not made for this API", "account", ends="funds"), "8 9 11"),
     (Refused("bad_number"), "6 33 34"),
     (Refused("blocked"), "7"),
     (Refused("filtered"), "17"),

@@ -1,7 +1,11 @@
 """What vendors' files start from."""
 
+import re
+import sys
+
 import pytest
 
+from smsd.config.plugin import known_types, provider_class
 from smsd.provider import (
     BadCallback,
     BadSignature,
@@ -13,10 +17,17 @@ from smsd.provider import (
     Refused,
     Throttled,
     Unknown,
+    Unusable,
 )
 from smsd_providers import _vendor
 
-TABLE = _vendor.codes((Throttled(), "1"), (Refused("bad_number"), "2 3"), (Deferred(), "4"))
+TABLE = _vendor.codes(
+    (Throttled(), "1"),
+    (Refused("bad_number"), "2 3"),
+    (Deferred(), "4"),
+    (Unusable("the account has no funds", "account", ends="funds"), "5"),
+    (Unusable("the key was refused"), "6"),
+)
 STATUSES = {"ok": ReceiptStatus.DELIVERED, "no": ReceiptStatus.UNDELIVERED}
 
 
@@ -34,11 +45,39 @@ def test_only_a_clear_no_is_believed(status: int, certain: bool) -> None:
 
 
 def test_a_receipt_has_its_reason_from_the_table() -> None:
-    """A code that nobody listed is "unlisted", and none at all is "refused"."""
+    """A code that nobody listed is "unlisted", none at all is "refused"; what is wrong with our account has its own."""
     reasons = {
-        code: _vendor.receipt(STATUSES, TABLE, "no", code, provider_id="x").reason for code in ("2", "9", "", "4")
+        code: _vendor.receipt(STATUSES, TABLE, "no", code, provider_id="x").reason for code in ("2", "9", "", *"1456")
     }
-    assert reasons == {"2": "bad_number", "9": "unlisted", "": "refused", "4": "refused"}
+    ours = {"5": "funds", "6": "config"}
+    assert reasons == {"2": "bad_number", "9": "unlisted", "": "refused", "1": "refused", "4": "refused"} | ours
+
+
+@pytest.mark.parametrize("type_", known_types("smsd_providers."))
+def test_an_empty_account_is_called_so_by_every_vendor(type_: str) -> None:
+    """No table speaks of funds or of a suspended account without the reason that tells who has to mend it."""
+    tables = [vars(sys.modules[provider_class(type_).__module__]).get(name, {}) for name in ("CODES", "REASONS")]
+    means = [each for table in tables for each in table.values() if isinstance(each, Unusable)]
+    empty = [each for each in means if re.search("funds|suspended|spending", each.reason)]
+    assert [each for each in means if each.ends == "funds"] == empty
+    assert {_vendor.ended(each) for each in empty} <= {"funds"}
+
+
+@pytest.mark.parametrize(
+    ("type_", "code"),
+    [
+        ("plivo", "900"),
+        ("sinch", "413"),
+        ("vonage", "1070"),
+        ("telnyx", "20012"),
+        ("infobip", "12"),
+        ("twilio", "90010"),
+    ],
+)
+def test_what_failed_for_want_of_funds_says_so(type_: str, code: str) -> None:
+    """In a receipt as in an answer."""
+    table = vars(sys.modules[provider_class(type_).__module__])["CODES"]
+    assert _vendor.receipt(STATUSES, table, "no", code).reason == "funds"
     assert _vendor.receipt(STATUSES, TABLE, "ok", "2").reason == ""
 
 
