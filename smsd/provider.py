@@ -226,6 +226,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     one_webhook: bool = False  # receipts and texts come to one URL: each verb returns [] for the other's
     greets: bool = False  # it has the verb `greeting`, for the vendor asks before it sends callbacks
     ids: bool = True  # False: an answer may name no id, and our reference is what the message is known by
+    settle_s: float = 5  # from a lease's end until a look-up is believed, where the config does not say; in seconds
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -75,6 +75,7 @@ STATUSES: dict[str, ReceiptStatus] = {
 
 VALID_S = (60, 172_800)  # validity_period
 LOOK_BACK_S = 600  # before the lease: clocks differ
+SETTLE_S = 60  # nobody says how soon the list has a message
 _KEY_REGION = re.compile(r"bk_([a-z0-9]+)_")
 
 
@@ -98,7 +99,7 @@ class Bird(_vendor.Vendor):
     """
 
     Options: ClassVar[type[msgspec.Struct]] = BirdOptions
-    capabilities = Capabilities(look_up="listing", inbound=True, callback_per_message=False)
+    capabilities = Capabilities(look_up="listing", inbound=True, callback_per_message=False, settle_s=SETTLE_S)
 
     def __init__(self, name: str, options: BirdOptions) -> None:
         key, secrets = options.api_key.reveal(), [secret.reveal() for secret in options.webhook_secret]

@@ -86,6 +86,7 @@ STATUSES: dict[str, ReceiptStatus] = {
 """`status.groupName`, and the names that do not follow their group: message-status-codes, 2026-11-28."""
 
 VALID_MOST_S = 172_800
+SETTLE_S = 60  # nobody says how soon the logs have a message
 
 
 class InfobipOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,7 +107,7 @@ class Infobip(_vendor.Vendor):
     """One Infobip account, made from its config table. The id of a message there is our reference."""
 
     Options: ClassVar[type[msgspec.Struct]] = InfobipOptions
-    capabilities = Capabilities(look_up="reference", inbound=True)
+    capabilities = Capabilities(look_up="reference", inbound=True, settle_s=SETTLE_S)
 
     def __init__(self, name: str, options: InfobipOptions) -> None:
         key = options.api_key.reveal()

@@ -70,6 +70,7 @@ STATUSES: dict[str, ReceiptStatus] = {
 
 VALID_MOST = timedelta(days=3)  # Sinch's own default
 LOOK_BACK = timedelta(hours=1)  # before the lease: a listing without a start is of the last day
+SETTLE_S = 60  # nobody says how soon a listing has a batch
 _PLAN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -96,7 +97,7 @@ class Sinch(_vendor.Vendor):
     """One service plan at Sinch, made from its config table."""
 
     Options: ClassVar[type[msgspec.Struct]] = SinchOptions
-    capabilities = Capabilities(look_up="reference", inbound=True)
+    capabilities = Capabilities(look_up="reference", inbound=True, settle_s=SETTLE_S)
 
     def __init__(self, name: str, options: SinchOptions) -> None:
         token = options.api_token.reveal()

@@ -158,6 +158,8 @@ def _providers(reader: Reader, raw: object) -> tuple[dict[str, ProviderConfig], 
             rest: dict[str, Any] = {k: v for k, v in table.items() if k not in common}
             options = reader.struct(found.Options, rest, path, also=common)
             types[name] = found
+            if "settle_s" not in table:
+                read = msgspec.structs.replace(read, settle_s=plugin.settle_s(found))
         providers[name] = msgspec.structs.replace(read, options=options or NoOptions())
     return providers, types
 

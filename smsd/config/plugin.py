@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from smsd.config.read import suggestion
-from smsd.provider import Provider
+from smsd.provider import Capabilities, Provider
 
 GROUP = "smsd.providers"
 _VERBS = ("submit", "answer", "receipts", "inbound", "look_up", "found", "secrets")
@@ -61,6 +61,14 @@ def _ours(type_: str) -> Sequence[EntryPoint]:
 def make(provider: type[Provider], name: str, options: msgspec.Struct) -> Provider:
     """An instance, by the signature that every provider has: its name in the config, and its Options."""
     return cast("Callable[[str, msgspec.Struct], Provider]", provider)(name, options)
+
+
+def settle_s(provider: type[Provider]) -> float:
+    """How long after a lease's end a look-up is believed where the config does not say: as the class does, in seconds.
+    What a provider can do may depend on its options; then its class says nothing.
+    """
+    can = getattr(provider, "capabilities", None)
+    return (can if isinstance(can, Capabilities) else Capabilities()).settle_s
 
 
 def _judged(type_: str, found: Any) -> type[Provider]:

@@ -111,7 +111,8 @@ class _Schema:
         branches: list[Json] = []
         for name, provider in self._providers.items():
             table = self._table(provider.Options)
-            table["properties"] = common | table["properties"]
+            settle = {"settle_s": common["settle_s"] | {"default": plugin.settle_s(provider)}}
+            table["properties"] = common | settle | table["properties"]
             self.definitions[f"provider_{name}"] = table
             named = {"properties": {"type": {"const": name}}, "required": ["type"]}
             branches.append({"if": named, "then": {"$ref": f"#/definitions/provider_{name}"}})

@@ -27,7 +27,8 @@ that is not here: [ADDING_A_PROVIDER.md](ADDING_A_PROVIDER.md); a gateway with a
 
 - **Sent twice?** What happens when an answer is lost: *key*: the same request under the same key is taken once, for so
   long; *reference*: the vendor is asked for our reference, and then knows; *listing*: its list of messages to that
-  number is compared; *policy*: nobody can tell, so the class's `on_unknown` decides (resend once, flagged, or hold).
+  number is compared; either so long after the attempt's end, unless `settle_s` is given, and again 10 s later;
+  *policy*: nobody can tell, so the class's `on_unknown` decides (resend once, flagged, or hold).
 - **Receipts**: *each*: the callback URL travels with each message and carries our reference; *account*: set the URL
   `…/webhooks/<name>/status` in the vendor's portal; *segment*: one for each segment, made one truth here.
 - **Texts**: whether what people send back comes here, to `…/webhooks/<name>/inbound`.
@@ -57,7 +58,7 @@ def _can(can: Capabilities | None) -> list[str]:
     if can is None:
         return ["as configured"] * 3
     twice = [f"key, {can.idempotency_s // 3600} h"] if can.idempotency_s else []
-    twice += [can.look_up] if can.look_up != "none" else []
+    twice += [f"{can.look_up} after {can.settle_s:g} s"] if can.look_up != "none" else []
     each = "each" if can.callback_per_message else "account"
     told = f"{each}, segment" if can.receipts_per_segment else each
     return [" then ".join(twice) or "policy", told if can.receipts else "none", "yes" if can.inbound else "no"]

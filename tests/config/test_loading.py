@@ -248,3 +248,13 @@ def test_a_secret_that_signs_nothing_is_a_mistake(tmp_path: Path, secret: str) -
     (told,) = mistakes(tmp_path, text, {"GOOD": "whsec_" + "QUJD" * 8, "HOOK": secret})
     assert "env:HOOK is no secret of Standard Webhooks: whsec_" in told
     assert secret not in told
+
+
+@pytest.mark.parametrize(("given", "settle_s"), [("", 60), ("settle_s = 5\n", 5)])
+def test_a_look_up_is_believed_when_the_vendor_s_class_says_so_unless_the_file_does(
+    tmp_path: Path, given: str, settle_s: float
+) -> None:
+    """What the operator writes goes before what comes with the provider."""
+    text = f'[providers.main]\ntype = "sinch"\nservice_plan_id = "plan"\napi_token = "env:T"\n{given}' + ROUTE
+    (tmp_path / "smsd.toml").write_text(text)
+    assert load(tmp_path / "smsd.toml", {"T": "t"}).providers["main"].settle_s == settle_s

@@ -55,6 +55,14 @@ def test_what_comes_with_smsd_is_found_without_a_search(monkeypatch: pytest.Monk
     assert plugin.provider_class("twilio").__module__ == "smsd_providers.twilio"
 
 
+@pytest.mark.parametrize(
+    ("type_", "settle_s"), [("twilio", 5), ("sinch", 60), ("infobip", 60), ("bird", 60), ("http", 5)]
+)
+def test_a_class_says_how_soon_a_look_up_is_believed(type_: str, settle_s: float):
+    """Lists and logs that are written some time after the message take a minute; what says nothing has the default."""
+    assert plugin.settle_s(plugin.provider_class(type_)) == settle_s
+
+
 def test_an_instance_gets_its_name_and_its_options():
     """Every provider is made alike."""
     made = plugin.make(Dummy, "main", DummyOptions(base_url="x"))
