@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jwt.types import Options
 
 TOLERANCE_S = 300  # how far a signature's time may lie from ours, where the vendor names none
+RETRIED_S = 86_400 + TOLERANCE_S  # how old it may be where a vendor tries for a day, and may sign once for all tries
 
 
 class Callbacks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,7 +34,7 @@ class Callbacks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
     encoding: Literal["hex", "base64"] = "hex"
     prefix: str = ""  # before the digest, such as "sha256="
-    signed: Literal["body", "url+body"] = "body"
+    signed: Literal["body", "url+body"] = "body"  # of "body" alone, no receipt is known by the reference in its URL
 
 
 NONE = Callbacks(by="header", secrets=(), name="none")
@@ -124,11 +125,12 @@ def equal(ours: str, theirs: str) -> bool:
     return hmac.compare_digest(ours.encode("utf-8", "replace"), theirs.encode("utf-8", "replace"))
 
 
-def check_fresh(told: str, callback: Callback, tolerance_s: int = TOLERANCE_S) -> None:
-    """Raises BadSignature unless the signed time, in epoch seconds, is near the callback's own: an old one is a
-    replay.
+def check_fresh(told: str, callback: Callback, oldest_s: int = TOLERANCE_S) -> None:
+    """Raises BadSignature unless the signed time, in epoch seconds, is near the callback's own, or no older than a
+    vendor's last try may be: what is older is a replay. What is replayed sooner changes nothing: receipts are merged by
+    a monotonic table, and texts are known for longer.
     """
     if not (told.isascii() and told.isdecimal() and len(told) <= 12):
         raise BadSignature
-    if abs(int(told) - callback.received_us / 1e6) > tolerance_s:
+    if not -TOLERANCE_S <= callback.received_us / 1e6 - int(told) <= oldest_s:
         raise BadSignature

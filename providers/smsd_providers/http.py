@@ -53,6 +53,8 @@ class Http:
         self._statuses = {int(status): ANSWERS[means] for status, means in options.statuses.items()}
         self._secret = options.auth.secret.reveal() if options.auth else ""
         self._proof = Proof(options.callbacks) if options.callbacks else None
+        proven = options.callbacks  # by an HMAC over the body alone, the URL of one receipt could be another's
+        self._url_proven = proven is None or (proven.by, proven.signed) != ("hmac", "body")
         self.capabilities = Capabilities(
             look_up="reference" if options.look_up else "none",
             idempotency_s=options.idempotency.window_s if options.idempotency else 0,
@@ -162,7 +164,8 @@ class Http:
         told = dict(parse_qsl(_query(callback.url))).get("ref", "") if len(items) == 1 else ""
         receipts: list[Receipt] = []
         for get in items:
-            provider_id, reference = get(mapping.id_at), get(mapping.reference_at) or told
+            provider_id = get(mapping.id_at)
+            reference = get(mapping.reference_at) or (told if self._url_proven or not provider_id else "")
             if get(mapping.status_at) in mapping.statuses and (provider_id or reference):
                 word, code = get(mapping.status_at), get(mapping.error_at)
                 receipts.append(self._receipt(provider_id, reference, word, code, get(mapping.to_at)))

@@ -3,6 +3,8 @@
 Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://developers.sinch.com/docs/sms/api-reference/sms/tag/Batches (requests, answers, the listing)
  - https://developers.sinch.com/docs/sms/api-reference/sms/tag/Delivery-reports (receipts and their codes)
+ - https://developers.sinch.com/docs/sms/api-reference/sms/tag/Webhooks (tries for 22 h 45; client_reference is in each
+   report; of whether a try is signed anew, not a word)
  - https://developers.sinch.com/docs/sms/smpp/10dlc-errors (codes of networks that receipts pass on)
  - https://github.com/sinch/sinch-sdk-python, 2.3.0 (signature: validate_sinch_event_signature_with_nonce)
 """
@@ -150,6 +152,8 @@ class Sinch(_vendor.Vendor):
     def receipts(self, callback: Callback) -> list[Receipt]:
         kind, document = self._authentic(callback)
         id_, reference, to = _wire.texts(document, "/batch_id", "/client_reference", "/recipient")
+        if not self._keys:  # what is signed is the body alone: the URL of one message's receipt could be another's
+            reference = reference or _vendor.reference(callback)
         rows = _wire.pick(document, "/statuses") if kind == "delivery_report_sms" else [document]
         told: list[Receipt] = []
         for row in cast("list[object]", rows) if isinstance(rows, list) else []:
@@ -157,7 +161,6 @@ class Sinch(_vendor.Vendor):
             status = STATUSES.get(word.lower())
             if not id_ or status is None:
                 raise BadCallback(f"a report has batch_id, and a status that is one of {', '.join(STATUSES)}")
-            reference = reference or _vendor.reference(callback)
             said = {"provider_id": id_, "reference": reference, "to": to or recipient, "raw_status": word}
             code = code if status is ReceiptStatus.UNDELIVERED else ""
             told.append(_vendor.receipt(STATUSES, CODES, word.lower(), code, **said))
@@ -190,7 +193,7 @@ class Sinch(_vendor.Vendor):
         signed = callback.body + f".{nonce}.{at}".encode("utf-8", "replace")
         if not any(hmac.compare_digest(hmac.digest(key.encode(), signed, "sha256"), digest) for key in self._keys):
             raise BadSignature
-        _proof.check_fresh(at, callback)
+        _proof.check_fresh(at, callback, _proof.RETRIED_S)
 
 
 _SIGNED = ("", "-nonce", "-timestamp")

@@ -4,6 +4,8 @@ Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://developer.vonage.com/en/api/messages (requests, answers, callbacks, the codes of both)
  - https://developer.vonage.com/en/api-errors (codes that all of Vonage's APIs share)
  - https://developer.vonage.com/en/getting-started/concepts/webhooks (the token)
+ - github.com/Nexmo/nexmo-developer, 2021-07-21, messages/concepts: signed-webhooks (an unsigned callback that is
+   answered 5xx is tried again, signed), messages-api-sandbox (tries for 24 hours); of a new `iat` none says a word
 """
 
 import hashlib
@@ -45,6 +47,7 @@ CODES = _vendor.codes(
         Unusable("the account is suspended", "account", ends="funds"),
         "1060 account-suspended application-suspended",
     ),
+    (Unusable("the account may not do this", "account"), "1080 forbidden unprovisioned invalid-ip"),
     (Refused("bad_number"), "1040 1170 1190 1260 1300 1310 1430"),
     (Refused("opted_out"), "1240"),
     (Refused("blocked"), "1050 1270 1280 1483"),
@@ -69,13 +72,14 @@ STATUSES: dict[str, ReceiptStatus] = {
 }
 """`status` of a callback: api/messages, message status, 2026-11-28."""
 
-REFERENCE_MOST = 100  # characters of `client_ref`
+REFERENCE_MOST = 100  # characters of `client_ref`, which is in every status
 TTL_S = (20, 604_800)
 
 
 class VonageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of a provider of type "vonage". `signature_secret` is in the dashboard's settings; where callbacks are
-    not signed, `callbacks` proves them.
+    not signed, `callbacks` proves them. Vonage tries a callback for a day, and nobody says that it signs it anew: one
+    that is a day old is believed. Where it signs, a message is known by `client_ref` and its id, not by the URL.
     """
 
     api_key: Secret
@@ -133,7 +137,8 @@ class Vonage(_vendor.Vendor):
             raise BadCallback(f"a receipt has message_uuid, and a status that is one of {', '.join(STATUSES)}")
         kind, title = _wire.texts(document, "/error/type", "/error/title")
         code = kind.rpartition("#")[2] if "#" in kind else title
-        reference = reference or _vendor.reference(callback)
+        if not self._keys:  # what is signed is the body alone: the URL of one message's receipt could be another's
+            reference = reference or _vendor.reference(callback)
         return [_vendor.receipt(STATUSES, CODES, word, code, provider_id=id_, reference=reference, to=to)]
 
     def inbound(self, callback: Callback) -> list[Inbound]:
@@ -152,5 +157,5 @@ class Vonage(_vendor.Vendor):
         told = _proof.claims(callback.headers.get("authorization", "").removeprefix("Bearer "), self._keys)
         if not _proof.equal(_wire.scalar(told.get("payload_hash")), hashlib.sha256(callback.body).hexdigest()):
             raise BadSignature
-        _proof.check_fresh(_wire.scalar(told.get("iat")), callback)
+        _proof.check_fresh(_wire.scalar(told.get("iat")), callback, _proof.RETRIED_S)
         return _wire.decode(callback.body)

@@ -4,6 +4,9 @@ Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://developer.vonage.com/en/api/sms (requests, answers, the codes of answers)
  - https://developer.vonage.com/en/messaging/sms/guides/delivery-receipts (receipts and their codes)
  - https://developer.vonage.com/en/getting-started/concepts/signing-messages (signatures)
+ - github.com/Nexmo/nexmo-developer, 2021-07-21, messaging/sms/guides/inbound-sms (tries for 24 hours), and
+   github.com/Nexmo/api-specification, 2021-07-14, sms.yml (client-ref; message-timestamp is of the push): of whether
+   `timestamp` is of the try, none says a word
 """
 
 import hashlib
@@ -146,7 +149,9 @@ class VonageSms(_vendor.Vendor):
         if not id_ or word not in STATUSES:
             raise BadCallback(f"a receipt has messageId, and a status that is one of {', '.join(STATUSES)}")
         code = fields.get("err-code", "").removeprefix("0")
-        reference = fields.get("client-ref") or _vendor.reference(callback)
+        reference = fields.get("client-ref", "")
+        if not self._keys:  # what is signed is the fields alone: the URL of one message's receipt could be another's
+            reference = reference or _vendor.reference(callback)
         told = {"provider_id": id_, "reference": reference, "to": fields.get("msisdn", ""), "parts": 0}
         return [_vendor.receipt(STATUSES, ERRORS, word, code, **told)]
 
@@ -173,7 +178,7 @@ class VonageSms(_vendor.Vendor):
         ours = (signature(how, key, each) for how in self._methods for key in self._keys for each in signed)
         if not any(_proof.equal(one, theirs) for one in ours):
             raise BadSignature
-        _proof.check_fresh(fields.get("timestamp", ""), callback)
+        _proof.check_fresh(fields.get("timestamp", ""), callback, _proof.RETRIED_S)
         return fields
 
 

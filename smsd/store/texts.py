@@ -16,7 +16,7 @@ from smsd.store.find import hashed
 from smsd.store.record import Record
 from smsd.store.shard import Shard
 
-REPEAT_US = 24 * 3_600_000_000  # how long a provider may tell of a text again
+REPEAT_US = 25 * 3_600_000_000  # how long a provider may tell of a text again: some try for a day
 GROUPS_MOST = 10_000
 LATE_MOST = 100
 HELD_US = 60_000_000  # for a text whose parts did not all come to be written by who claimed it

@@ -80,6 +80,7 @@ EACH: Mapping[str, Mapping[str, Callable[[Subject, Vector], None]]] = {
     "receipt": {
         "receipt": conformance_callbacks.receipt,
         "tampering": conformance_callbacks.tampering,
+        "pointing": conformance_callbacks.pointing,
         "replay": conformance_callbacks.replay,
         "reference": conformance_callbacks.reference,
     },
@@ -180,10 +181,16 @@ def subject(target: str | type[Provider], vectors: Path | None = None, sign: Sig
 
 
 def _needless(vector: Vector) -> set[str]:
-    """What a vector gives no occasion for: tampering with a forgery, a reference that is not there, a time unsigned."""
+    """What a vector gives no occasion for: tampering with a forgery, a reference that is not there, a time unsigned, a
+    URL that is signed, or that proves all the rest.
+    """
     if not vector.genuine:
-        return {"tampering", "reference", "replay"}
-    told = {"reference": conformance_callbacks.reference_in(vector), "replay": vector.stale_now}
+        return {"tampering", "reference", "replay", "pointing"}
+    told = {
+        "reference": conformance_callbacks.reference_in(vector),
+        "replay": vector.stale_now,
+        "pointing": "url" not in vector.covers and "body" in vector.covers and vector.proof != "url",
+    }
     return {name for name, there in told.items() if not there}
 
 

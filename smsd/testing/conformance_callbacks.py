@@ -61,6 +61,19 @@ def tampering(subject: Subject, vector: Vector) -> None:
         hold(_refused(verb, forged), f"a callback is taken though {what}")
 
 
+def pointing(subject: Subject, vector: Vector) -> None:
+    """A genuine receipt of which only the body is signed is no other message's because its URL says so."""
+    parts, other = urlsplit(vector.url), "1.other/m9"
+    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "ref"]
+    url = parts._replace(query=urlencode([*query, ("ref", other)])).geturl()
+    try:
+        read = subject.provider.receipts(msgspec.structs.replace(vector.callback, url=url))
+    except (BadSignature, BadCallback, Needs):
+        return
+    pointed = any(one.reference == other and one.provider_id for one in read)
+    hold(not pointed, "a receipt with the vendor's id is taken for the message that its URL names, which is not signed")
+
+
 def replay(subject: Subject, vector: Vector) -> None:
     """A genuine callback that comes long after it was signed is refused."""
     late = msgspec.structs.replace(vector.callback, received_us=vector.stale_now * 1_000_000)

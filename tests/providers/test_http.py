@@ -326,6 +326,15 @@ def test_a_form_brings_the_reference_in_the_url() -> None:
     assert [(receipt.provider_id, receipt.reference) for receipt in read] == [("g1", "1.acme/m1")]
 
 
+@pytest.mark.parametrize(("signed", "reference"), [("body", ""), ("url+body", "1.acme/m1")])
+def test_a_url_that_nobody_signs_names_no_message(signed: str, reference: str) -> None:
+    """Where the HMAC is over the body alone, the gateway's id is all that a receipt is known by."""
+    text = (CALLBACK.encode() if signed == "url+body" else b"") + GENUINE
+    headers = {"x": hmac.new(b"s3cret", text, "sha256").hexdigest()}
+    (read,) = hooked(by="hmac", name="x", signed=signed).receipts(Callback("POST", CALLBACK, headers, GENUINE))
+    assert (read.provider_id, read.reference) == ("g1", reference)
+
+
 def test_texts_come_in_lists() -> None:
     """One inbound callback may hold several texts."""
     texts = Texts(format="json", list_at="/r", id_at="/id", from_at="/f", body_at="/b")

@@ -1,6 +1,7 @@
 """Proofs by a secret of ours, in each of its places, and the freshness of signed times."""
 
 import base64
+import contextlib
 import hmac
 
 import jwt
@@ -9,7 +10,8 @@ import pytest
 
 from smsd.provider import BadSignature, Callback
 from smsd.secret import Secret
-from smsd_providers._proof import NONE, TOLERANCE_S, Callbacks, Proof, check, check_fresh, claims
+from smsd.store.texts import REPEAT_US
+from smsd_providers._proof import NONE, RETRIED_S, TOLERANCE_S, Callbacks, Proof, check, check_fresh, claims
 
 ENV = {"NEW": "new secret/1", "OLD": "old"}
 TOLD = "https://sms.example.com/webhooks/main/status?ref=1.acme%2Fm1"
@@ -98,6 +100,20 @@ def test_any_other_time_is_a_replay(told: str) -> None:
     """Too old, too new, or no time at all."""
     with pytest.raises(BadSignature):
         check_fresh(told, called(), TOLERANCE_S)
+
+
+@pytest.mark.parametrize(
+    ("told", "fresh"), [("913300", True), ("913299", False), ("1000300", True), ("1000301", False)]
+)
+def test_a_vendor_that_tries_for_a_day_may_have_signed_once(told: str, fresh: bool) -> None:
+    """A day and the tolerance old, for a try may come with the first one's time; no nearer to the future than ever."""
+    with contextlib.nullcontext() if fresh else pytest.raises(BadSignature):
+        check_fresh(told, called(), RETRIED_S)
+
+
+def test_a_text_is_known_for_longer_than_it_can_be_replayed() -> None:
+    """Else a START of yesterday, told again, would open what a STOP has closed since; the clocks may differ as well."""
+    assert (RETRIED_S + TOLERANCE_S) * 1_000_000 < REPEAT_US
 
 
 def test_a_token_is_believed_that_any_key_has_signed() -> None:

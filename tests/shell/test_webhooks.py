@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import hashlib
 import os
 import signal
 import time
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import aiohttp
+import jwt
+import msgspec
 import pytest
 from twilio.request_validator import RequestValidator
 from yarl import URL
@@ -450,6 +453,59 @@ async def test_the_sandbox_s_carrier_is_known_by_its_token_and_its_way(make: Mak
 async def test_without_the_sandbox_there_is_no_such_provider(edge: Edge) -> None:
     """While it is off its path is unknown, so that nobody outside can tell of receipts by it."""
     assert (await edge.call("/webhooks/sandbox/status?ref=1.acme%2Fm1", b"a=1")).status == 404
+
+
+VONAGE = """
+[providers.von]
+type = "vonage"
+api_key = "env:GATEWAY_TOKEN"
+api_secret = "env:GATEWAY_TOKEN"
+signature_secret = ["env:VONAGE_KEY"]
+"""
+VONAGE_KEY = "v" * 32
+
+
+async def vonage(edge: Edge, path: str, age_s: int = 0, **fields: str) -> int:
+    """A callback as Vonage signs it, `age_s` ago; how it was answered."""
+    body = msgspec.json.encode(fields)
+    claims = {"iat": int(time.time()) - age_s, "payload_hash": hashlib.sha256(body).hexdigest()}
+    token = jwt.encode(claims, VONAGE_KEY, "HS256")
+    return (await edge.call(path, body, Authorization=f"Bearer {token}", Content_Type="application/json")).status
+
+
+async def known(edge: Edge, key: str) -> tuple[int, object]:
+    """How many events there are, and the message's record without its history."""
+    record = await edge.live.shards[0].record(key)
+    assert record is not None
+    return await edge.store.client.xlen(keys.key(0, "events")), msgspec.structs.replace(record, hist="")
+
+
+@pytest.mark.parametrize("first", ["undeliverable", "rejected", "submitted", "delivered"])
+async def test_a_callback_of_yesterday_is_taken_and_its_replay_changes_nothing(
+    make: Make, store_url: str, first: str
+) -> None:
+    """Vonage tries for a day: what it signed then is believed, and told again it makes no event and no other state."""
+    edge = await make(store_url, extra=VONAGE, env={"VONAGE_KEY": VONAGE_KEY})
+    [reference] = await edge.submitted("m1", provider="von")
+    told = {"message_uuid": sid("m1"), "client_ref": reference, "status": first}
+    assert await vonage(edge, "/webhooks/von/status", age_s=86_000, **told) == 204
+    assert await vonage(edge, "/webhooks/von/status", **{**told, "status": "delivered"}) == 204
+    assert await edge.state("acme/m1") == "delivered"
+    before = await known(edge, "acme/m1")
+    assert await vonage(edge, "/webhooks/von/status", age_s=86_000, **told) == 204
+    assert await known(edge, "acme/m1") == before
+    assert await vonage(edge, "/webhooks/von/status", age_s=87_000, **told) == 403
+
+
+async def test_a_receipt_cannot_be_pointed_at_another_message(make: Make, store_url: str) -> None:
+    """Vonage signs the body alone: whatever the URL says, the receipt is of the message that the body names."""
+    edge = await make(store_url, extra=VONAGE, env={"VONAGE_KEY": VONAGE_KEY})
+    one, other = await edge.submitted("m1", "m2", provider="von")
+    path = f"/webhooks/von/status?ref={quote(other, safe='')}"
+    assert await vonage(edge, path, message_uuid=sid("m1"), status="delivered") == 204
+    assert [await edge.state("acme/m1"), await edge.state("acme/m2")] == ["delivered", "submitted"]
+    assert await vonage(edge, path, message_uuid="u-9", status="delivered", client_ref=one) == 204
+    assert await edge.state("acme/m2") == "submitted"
 
 
 # ---- Texts that people send ------------------------------------------------------------------------------------------

@@ -8,10 +8,12 @@ import msgspec
 import pytest
 from twilio.request_validator import RequestValidator
 
-from smsd.provider import Callback
+from smsd.provider import Callback, Receipt
 from smsd.testing.conformance import Outcome, checks
+from smsd_providers import _vendor
 from smsd_providers._vendor import fields
 from smsd_providers.http import Http
+from smsd_providers.sinch import Sinch
 from smsd_providers.twilio import Twilio
 from smsd_providers.vonage_sms import VonageSms
 from tests.support.broken import CALLBACKS, GATEWAY, TWILIO, VECTORS
@@ -32,6 +34,27 @@ def test_the_broken_fail(provider: type[Twilio] | type[Http], rules: tuple[str, 
     missed = [rule for rule in rules if results[rule].outcome is not Outcome.FAILED]
     assert missed == []
     assert all(results[rule].detail for rule in rules)
+
+
+class ByItsUrl(Sinch):
+    """It takes a receipt for the message that its URL names, though Sinch signs the body alone."""
+
+    def receipts(self, callback: Callback) -> list[Receipt]:
+        ours = _vendor.reference(callback)
+        return [msgspec.structs.replace(read, reference=ours or read.reference) for read in super().receipts(callback)]
+
+
+def test_a_url_that_nobody_signs_names_no_message() -> None:
+    """A receipt that was caught could be told again for any other message."""
+    pointing = {
+        provider: [
+            check.run() for check in checks(provider, VECTORS / "sinch.json") if check.name.startswith("pointing")
+        ]
+        for provider in (Sinch, ByItsUrl)
+    }
+    assert {result.outcome for result in pointing[Sinch]} == {Outcome.OK}
+    assert {result.outcome for result in pointing[ByItsUrl]} == {Outcome.FAILED}
+    assert "which is not signed" in pointing[ByItsUrl][0].detail
 
 
 def less(kind: str, keep: Callable[[dict[str, object]], bool], folder: Path) -> Path:
