@@ -218,7 +218,9 @@ class Capabilities(msgspec.Struct, frozen=True):
     """What a provider truly can do; the core plans by it, the conformance kit holds the provider to it."""
 
     look_up: Literal["none", "listing", "reference"] = "none"  # listing: by number and time, candidates are compared
-    idempotency_s: int = 0  # how long a repeated key is recognised; 0: there is no such key
+    idempotency_s: int = (
+        0  # how long a repeated key is recognised, in a request that is the same to the byte; 0: no key
+    )
     receipts: bool = True
     receipts_per_segment: bool = False  # each segment has an id and receipts of its own
     inbound: bool = False

@@ -21,6 +21,7 @@ PLACEHOLDERS = frozenset(
     | {"valid_s", "idempotency_key"}
 )
 NUMERIC = frozenset({"segments", "valid_s"})
+CHANGING = frozenset({"reference", "callback_url", "valid_s"})  # what stands for something else in each attempt
 
 ANSWERS: dict[str, Answer] = {
     "accepted": Accepted(""),
@@ -66,6 +67,7 @@ class Idempotency(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     window_s: int
     header: str = ""  # or use {idempotency_key} in a field
+    compares: bool = True  # it refuses a repeat that is not the same to the byte; false: it never looks
 
 
 class LookUp(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -215,13 +217,24 @@ def _check_requests(options: HttpOptions) -> None:
         raise ValueError('auth.name: names the header, query parameter or field; "basic" and "bearer" have none')
     if auth is not None and (auth.scheme == "basic") != bool(auth.user):
         raise ValueError('auth.user: is needed by "basic", and by nothing else')
+    _check_idempotency(options, options.idempotency)
+
+
+def _check_idempotency(options: HttpOptions, rules: Idempotency | None) -> None:
     keyed = "idempotency_key" in options.used
-    if options.idempotency is None and keyed:
-        raise ValueError("idempotency: {idempotency_key} needs `idempotency = { window_s = ... }`")
-    if options.idempotency is not None and not keyed and not options.idempotency.header:
+    if rules is None:
+        if keyed:
+            raise ValueError("idempotency: {idempotency_key} needs `idempotency = { window_s = ... }`")
+        return
+    if not keyed and not rules.header:
         raise ValueError("idempotency.header: names the header, unless a field says {idempotency_key}")
-    if options.idempotency is not None and options.idempotency.window_s <= 0:
+    if rules.window_s <= 0:
         raise ValueError("idempotency.window_s: is how many seconds the gateway recognises a repeated key")
+    if rules.compares and (changing := CHANGING & options.used):
+        raise ValueError(
+            f"idempotency.compares: {{{min(changing)}}} is another with each attempt, so that a gateway which compares "
+            "a repeat with the first refuses it: leave it out, or say `compares = false` where yours does not"
+        )
 
 
 def _check_answers(options: HttpOptions) -> None:

@@ -3,6 +3,8 @@
 Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://developers.telnyx.com/api-reference/messages/send-a-message (requests, answers)
  - https://developers.telnyx.com/docs/messaging/messages/error-codes (codes)
+ - https://developers.telnyx.com/docs/development/api-fundamentals/idempotency (24 hours; another body is answered 422,
+   with what code is not told)
  - https://developers.telnyx.com/docs/messaging/messages/receiving-webhooks (callbacks, signature)
 """
 
@@ -124,6 +126,8 @@ class Telnyx(_vendor.Vendor):
         code, title, detail = (
             _wire.scalar(_wire.pick(document, f"/errors/0/{at}")) for at in ("code", "title", "detail")
         )
+        if response.status == 422 and "idempotency" in f"{title} {detail}".lower():  # so the first was taken
+            return Unknown(code or "422", _wire.said(detail or title))
         return _vendor.answered(CODES, response, code, detail or title)
 
     def receipts(self, callback: Callback) -> list[Receipt]:

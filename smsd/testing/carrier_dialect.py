@@ -57,7 +57,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     reference: str = ""  # the sender's own, from a field; "": as the url says it
     service: str = ""
     code: int = 0  # what the vendor refuses it for; 0: nothing
-    key: str = ""  # of a repeat that the vendor recognises; "": it recognises none
+    key: str = ""  # of a repeat that the vendor recognises (then the dialect is Keyed); "": it recognises none
 
 
 class Said(msgspec.Struct, frozen=True, gc=False):
@@ -146,6 +146,14 @@ class Dialect(Protocol):
 
     def text(self, text: Text, sid: str, now_us: int, origin: Origin, target: str) -> bytes:
         """The whole request that brings in a text."""
+        ...
+
+
+class Keyed(Dialect, Protocol):
+    """One whose vendor recognises a repeat by a key: its Asked has one."""
+
+    def repeated(self, first: Record, sids: list[str], body: str, *, same: bool) -> Said:
+        """The answer to a request whose key stands for a message already. `same`: to the byte what was asked then."""
         ...
 
 

@@ -4,17 +4,18 @@ Never speaks of smsd: it knows a dialect, a ledger and faults. Its control side 
 """
 
 import asyncio
+import hashlib
 import secrets
 import sys
 import time
 from collections import OrderedDict, deque
-from typing import assert_never
+from typing import assert_never, cast
 
 import msgspec
 
 from smsd.testing import carrier_dialect
 from smsd.testing.carrier_client import Poster
-from smsd.testing.carrier_dialect import Account, Asked, Said, Text
+from smsd.testing.carrier_dialect import Account, Asked, Keyed, Said, Text
 from smsd.testing.carrier_faults import TAKEN, Dice, Fate, Faults, Outcome, Timing
 from smsd.testing.carrier_http import Link, Request
 from smsd.testing.carrier_ledger import Ledger, Record, hashed, split_reference
@@ -53,7 +54,9 @@ class Carrier:
         self.teller = Teller(self.timers, self._poster, self.ledger, self.dialect)
         self.faults = options.faults
         self._window: deque[int] = deque()  # when the last max_per_s requests that passed the cap came
-        self._keys: OrderedDict[str, Record] = OrderedDict()  # messages that a repeated key stands for
+        self._keys: OrderedDict[str, tuple[Record, bytes]] = (
+            OrderedDict()
+        )  # what a key stands for, and how it was asked
         self._requests = 0
         self.unauthorised = 0
         self.look_ups = 0
@@ -84,7 +87,7 @@ class Carrier:
             self.unauthorised += 1
             self._refuse(link, 20003)
         elif (asked := self.dialect.read(request)) is not None:
-            self._create(link, asked)
+            self._create(link, asked, request.body)
         elif request.head.method == b"GET":
             self._look_up(link, request)
         else:
@@ -92,11 +95,9 @@ class Carrier:
 
     # ---- Sending -----------------------------------------------------------------------------------------------------
 
-    def _create(self, link: Link, asked: Asked) -> None:
-        if asked.key and (first := self._keys.get(asked.key)) is not None:
-            self.repeated += 1
-            said = self.dialect.taken(first, self._sids(first), asked.body)
-            link.reply(said.status, said.body, said.headers, said.content)
+    def _create(self, link: Link, asked: Asked, content: bytes) -> None:
+        if asked.key and (known := self._keys.get(asked.key)) is not None:
+            self._repeat(link, asked, known[0], same=known[1] == _digest(content))
             return
         self._requests += 1
         now_us, mono_us = time.time_ns() // 1000, time.monotonic_ns() // 1000
@@ -125,7 +126,7 @@ class Carrier:
         self.ledger.add(record)
         taken = outcome in TAKEN
         if taken and asked.key:
-            self._remember(asked.key, record)
+            self._remember(asked.key, record, content)
         # Encoded now, while the text is at hand: the record may keep none.
         answer = self.dialect.taken(record, self._sids(record), asked.body) if taken else None
         early = taken and leads is not None and fate.timing is Timing.EARLY
@@ -153,8 +154,13 @@ class Carrier:
     def _sids(self, record: Record) -> list[str]:
         return [self.ledger.sid(record, n) for n in range(record.segments if self.dialect.per_segment else 1)]
 
-    def _remember(self, key: str, record: Record) -> None:
-        self._keys[key] = record
+    def _repeat(self, link: Link, asked: Asked, first: Record, *, same: bool) -> None:
+        self.repeated += 1
+        said = cast("Keyed", self.dialect).repeated(first, self._sids(first), asked.body, same=same)
+        link.reply(said.status, said.body, said.headers, said.content)
+
+    def _remember(self, key: str, record: Record, content: bytes) -> None:
+        self._keys[key] = (record, _digest(content))
         if len(self._keys) > self.options.keep:
             self._keys.popitem(last=False)
 
@@ -233,3 +239,7 @@ class Carrier:
         done.octets = self.dialect.text(text, sid, time.time_ns() // 1000, *leads)
         self._poster.post(leads[0], done)
         return sid
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()

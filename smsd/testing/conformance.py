@@ -13,7 +13,8 @@ Vectors are what only the vendor can tell: a JSON list of objects, each with a `
     {"kind": "options", "options": {...},       what makes the provider, as in smsd.toml; secrets as "env:NAME"
      "env": {"NAME": "value"},                  what those names stand for here, where it is no secret
      "secrets": {"NAME": "value"},              and where it is: looked for in URLs, reprs and answers
-     "secret_in_url": false}                    true: the vendor wants it there, as old gateways do
+     "secret_in_url": false,                    true: the vendor wants it there, as old gateways do
+     "resend_differs": false}                   true: under one idempotency key the vendor compares no bodies
     {"kind": "answer", "status": 201, "headers": {}, "body": "...",
      "expect": {"type": "accepted", "provider_id": "SM..."}}             fields of smsd.provider.Answer
     {"kind": "receipt" | "inbound" | "signature", "url": "...", "headers": {...}, "body": "...",

@@ -111,13 +111,26 @@ def purity(subject: Subject) -> None:
 
 
 def idempotency(subject: Subject) -> None:
-    """A declared idempotency key is in the request, or what stands for it, and a resend under it is the same."""
+    """A declared idempotency key is in the request, or what stands for it, and a resend under it is the same to the
+    byte: by a later attempt, with its own reference and callback URL, and with less time left.
+    """
     if subject.provider.capabilities.idempotency_s == 0:
         raise Skip("its capabilities name no idempotency key")
-    one = attempt()
-    said = strings(subject.provider.submit(one))
+    one, later_us = attempt(), 60_000_000
+    made = subject.provider.submit(one)
+    said = strings(made)
     other = subject.provider.submit(msgspec.structs.replace(one, idempotency_key="key-2.acme.m1"))
     hold(one.idempotency_key in said or strings(other) != said, "the idempotency key is not in the request")
+    if subject.own.resend_differs:
+        return
+    second = attempt(reference=REFERENCE.replace("1.", "2.", 1), leased_us=one.leased_us + later_us)
+    resent = subject.provider.submit(msgspec.structs.replace(second, valid_s=one.valid_s - later_us // 1_000_000))
+    for what, first, again in (("URL", made.url, resent.url), ("body", made.body, resent.body)):
+        hold(
+            (made.method, first) == (resent.method, again),
+            f"under the same key a later attempt has another {what}, which vendors refuse (leave out what changes: our "
+            "reference, the callback URL, the deadline)",
+        )
 
 
 def look_up(subject: Subject) -> None:

@@ -73,6 +73,7 @@ class Vector(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
     secret_in_url: bool = False
+    resend_differs: bool = False
     method: str = "POST"
     url: str = ""
     headers: dict[str, str] = {}

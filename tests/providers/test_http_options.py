@@ -76,6 +76,7 @@ def test_the_examples_are_right(name: str) -> None:
         ("auth/secret", "hunter2", "auth.secret", "env:NAME"),
         ("idempotency", None, None, ""),
         ("idempotency/header", "", "idempotency.header", "names the header"),
+        ("idempotency/compares", True, "idempotency.compares", "{callback_url} is another with each attempt"),
         ("idempotency/window_s", 0, "idempotency.window_s", "how many seconds"),
         ("fields/key", "{idempotency_key}", None, ""),
         ("id_at", "", "id_at", "JSON pointer"),

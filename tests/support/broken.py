@@ -159,6 +159,14 @@ class ClaimsIdempotency(Twilio):
     capabilities = Capabilities(look_up="listing", inbound=True, idempotency_s=3600)
 
 
+class ChangesUnderItsKey(ClaimsIdempotency):
+    """It sends its key, and with it a URL that is another in each attempt."""
+
+    def submit(self, attempt: Attempt) -> HttpRequest:
+        made = super().submit(attempt)
+        return changed(made, headers=(*made.headers, ("Idempotency-Key", attempt.idempotency_key)))
+
+
 class SaysNo(Twilio):
     """It takes an unreadable listing for an empty one."""
 
@@ -249,6 +257,7 @@ REQUESTS: dict[type[Twilio], tuple[str, ...]] = {
     LeaksInAnswer: ("secrets",),
     Counting: ("purity",),
     ClaimsIdempotency: ("idempotency",),
+    ChangesUnderItsKey: ("idempotency",),
     SaysNo: ("look-up", "look-up (listed)"),
     FollowsAnything: ("look-up (goes on elsewhere)",),
     Trusting: ("unlisted answers", "answer (ok is not created)"),

@@ -39,6 +39,7 @@ TO = "+447700900123"
 LONG = "Grüße 👋 " * 20  # UCS-2, several segments
 REFERENCE = "2.acme/m-1"
 WRONG = "d3Jvbmdz"  # base64, as some secrets must be
+KEYED = ("telnyx", "azure", "infobip")  # know a message again by a key, or by an id that was taken
 
 
 def made(carrier: CarrierProcess, env: Mapping[str, str]) -> Provider:
@@ -199,6 +200,17 @@ async def test_a_repeat_under_the_same_key_is_one_text(meeting: Meeting) -> None
     assert isinstance(first, Accepted)
     assert first == second
     assert meeting.carrier.stats().taken == 1
+
+
+async def test_a_key_that_comes_again_with_another_body_says_that_the_first_was_taken(meeting: Meeting) -> None:
+    """Whatever words the vendor has for that: nothing goes out twice, and no answer reads as a yes or a no."""
+    if meeting.carrier.provider["type"] not in KEYED:
+        pytest.skip("the vendor recognises no key")
+    assert isinstance(await meeting.send(meeting.attempt()), Accepted)
+    answer = await meeting.send(meeting.attempt(body="Another text"))
+    assert isinstance(answer, Unknown), answer
+    stats = meeting.carrier.stats()
+    assert (stats.taken, stats.repeated) == (1, 1)
 
 
 async def test_what_was_taken_is_found(meeting: Meeting) -> None:

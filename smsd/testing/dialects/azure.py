@@ -90,6 +90,13 @@ class Azure:
         told = {"messageId": sids[0], "httpStatusCode": 202, "repeatabilityResult": "accepted", "successful": True}
         return Said(202, msgspec.json.encode({"value": [{"to": record.to, **told}]}))
 
+    def repeated(self, first: Record, sids: list[str], body: str, *, same: bool) -> Said:
+        """One that does not match the first is rejected (rest/api/communication/repeatable-requests)."""
+        if same:
+            return self.taken(first, sids, body)
+        row = {"to": first.to, "httpStatusCode": 400, "repeatabilityResult": "rejected", "successful": False}
+        return Said(202, msgspec.json.encode({"value": [row]}))
+
     def refused(self, code: int, after_s: float) -> Said:
         status, kind, text = CODES.get(code, _OTHER)
         if status == 202:

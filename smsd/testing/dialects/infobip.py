@@ -34,6 +34,7 @@ STATUSES: Mapping[int, tuple[int, str, int, str]] = {
     21610: (5, "REJECTED", 14, "REJECTED_DESTINATION_BLOCKLISTED"),
     21614: (5, "REJECTED", 8, "REJECTED_PREFIX_MISSING"),
     21617: (5, "REJECTED", 25, "REJECTED_MESSAGE_TOO_LONG"),
+    23: (5, "REJECTED", 23, "REJECTED_DUPLICATE_MESSAGE_ID"),
     30003: (2, "UNDELIVERABLE", 9, "UNDELIVERABLE_NOT_DELIVERED"),
     30005: (2, "UNDELIVERABLE", 9, "UNDELIVERABLE_NOT_DELIVERED"),
     30006: (2, "UNDELIVERABLE", 4, "UNDELIVERABLE_REJECTED_OPERATOR"),
@@ -52,6 +53,7 @@ ERRORS: Mapping[int, tuple[int, str]] = {
 """What a report's error says for the carrier's codes (error-code-reference)."""
 
 _OTHER = (5, "REJECTED", 11, "REJECTED_SOURCE")
+_DUPLICATE = 23  # no code of the carrier's
 
 
 class Infobip:
@@ -94,10 +96,15 @@ class Infobip:
             url=message.webhooks.delivery.url,
             reference=destination.message_id,
             code=dialect.mistake(to, sender, body, 4000),
+            key=destination.message_id,
         )
 
     def taken(self, record: Record, sids: list[str], body: str) -> Said:
         return self._said(0, record.reference or sids[0], record.to[1:], record.segments)
+
+    def repeated(self, first: Record, sids: list[str], body: str, *, same: bool) -> Said:
+        """An id is taken once, whatever comes with it."""
+        return self._said(_DUPLICATE, first.reference, first.to[1:], first.segments)
 
     def refused(self, code: int, after_s: float) -> Said:
         problem = PROBLEMS.get(code)

@@ -40,6 +40,8 @@ CODES: Mapping[int, tuple[int, str, str]] = {
 """What Telnyx says for the carrier's codes: HTTP status, code, title (docs/messaging/messages/error-codes)."""
 
 _OTHER = (400, "40305", "Invalid 'from' address")
+_MISMATCH = {"title": "Unprocessable Entity", "detail": "The Idempotency-Key was used with another request."}
+"""The 422 is documented (docs/development/api-fundamentals/idempotency), its code and its words are not."""
 
 
 class Telnyx:
@@ -80,6 +82,9 @@ class Telnyx:
     def taken(self, record: Record, sids: list[str], body: str) -> Said:
         data = _message(sids[0], record.to, record.sender, body, "queued") | {"parts": record.segments}
         return Said(200, msgspec.json.encode({"data": data}))
+
+    def repeated(self, first: Record, sids: list[str], body: str, *, same: bool) -> Said:
+        return self.taken(first, sids, body) if same else Said(422, msgspec.json.encode({"errors": [_MISMATCH]}))
 
     def refused(self, code: int, after_s: float) -> Said:
         status, told, title = CODES.get(code, _OTHER)
