@@ -2,8 +2,11 @@
 
 Never does IO, never decides. Clickatell's own pages are behind a portal; sources, all as of 2026-11-28:
  - https://docs.rs/clickatell-api/0.3.0 (requests, answers and their codes, statuses)
- - Clickatell, One API, message status codes (docs.clickatell.com, as compiled on 2026-11-23)
+ - Clickatell, One API, Message Status Table (docs.clickatell.com: channels/one-api/one-api-message-status-table)
  - github.com/arcturial/clickatell 3.x (the flat callbacks of the older platform, which are read as well)
+ - duengageapi.uat.scadsoftware.com, ClickatellWebhook (a receiver's description of event.messageStatusUpdate, its
+   statusCode among the rest)
+From memory, for no document of it was found: event.moText and its fields.
 """
 
 import re
@@ -65,16 +68,18 @@ STATUSES: dict[str, ReceiptStatus] = {
     "VOLUME_LIMIT_DAILY": ReceiptStatus.UNDELIVERED,
     "VOLUME_LIMIT_MONTHLY": ReceiptStatus.UNDELIVERED,
     "RECIPIENT_DOES_NOT_EXIST": ReceiptStatus.UNDELIVERED,
+    "ENCRYPTION_ACCESS_DENIED": ReceiptStatus.UNDELIVERED,
+    "ENCRYPTION_CONTENT_ERROR": ReceiptStatus.UNDELIVERED,
     "ROUTING_ERROR": ReceiptStatus.UNDELIVERED,
 }
-"""`status` of a receipt: One API, message status codes, 2026-11-23; those of other channels are left out."""
+"""`status` of a receipt: One API, Message Status Table, 2026-11-28; those of other channels are left out."""
 
 REASONS = _vendor.codes(
     (Refused("refused"), "EXPIRED STOPPED_BY_USER STOPPED_BY_ADMIN DELIVERY_FAILURE"),
     (Refused("refused"), "VOLUME_LIMIT VOLUME_LIMIT_DAILY VOLUME_LIMIT_MONTHLY"),
     (Refused("funds"), "INSUFFICIENT_ACCOUNT_BALANCE"),
     (Refused("bad_number"), "RECIPIENT_DOES_NOT_EXIST"),
-    (Refused("config"), "ROUTING_ERROR"),
+    (Refused("config"), "ROUTING_ERROR ENCRYPTION_ACCESS_DENIED ENCRYPTION_CONTENT_ERROR"),
 )
 """What such a word says of why."""
 
@@ -100,7 +105,7 @@ class Clickatell(_vendor.Vendor):
     """One API integration at Clickatell, made from its config table."""
 
     Options: ClassVar[type[msgspec.Struct]] = ClickatellOptions
-    capabilities = Capabilities(inbound=True, callback_per_message=False)
+    capabilities = Capabilities(inbound=True, callback_per_message=False, one_webhook=True)
 
     def __init__(self, name: str, options: ClickatellOptions) -> None:
         key = options.api_key.reveal()
@@ -140,13 +145,15 @@ class Clickatell(_vendor.Vendor):
         return _vendor.answered(CODES, HttpResponse(400, response.headers, b""), code, detail)
 
     def receipts(self, callback: Callback) -> list[Receipt]:
-        return [_receipt(told) for told in self._told(callback, "messageStatusUpdate", "status")]
+        return [_receipt(told) for told in self._told(callback, "messageStatusUpdate", "status", "replyMessageId")]
 
     def inbound(self, callback: Callback) -> list[Inbound]:
-        return [_text(told) for told in self._told(callback, "moText", "replyMessageId")]
+        return [_text(told) for told in self._told(callback, "moText", "replyMessageId", "status")]
 
-    def _told(self, callback: Callback, event: str, flat: str) -> list[object]:
-        """What a proven callback tells of one kind: a list in its `event`, or the callback itself in the older form."""
+    def _told(self, callback: Callback, event: str, flat: str, other: str) -> list[object]:
+        """What a proven callback tells of one kind: a list in its `event`, or the callback itself in the older form,
+        which is told by a field from the `other` kind.
+        """
         self._proof.check(callback)
         document = _wire.decode(callback.body)
         listed = _wire.pick(document, f"/event/{event}")
@@ -154,7 +161,7 @@ class Clickatell(_vendor.Vendor):
             return cast("list[object]", listed)
         if _wire.scalar(_wire.pick(document, f"/{flat}")):
             return [document]
-        if isinstance(_wire.pick(document, "/event"), dict):
+        if isinstance(_wire.pick(document, "/event"), dict) or _wire.scalar(_wire.pick(document, f"/{other}")):
             return []  # of another kind, such as a text where receipts are read
         raise BadCallback(f"a callback has event.{event}, or the field {flat} of the older platform")
 

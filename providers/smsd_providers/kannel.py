@@ -2,8 +2,9 @@
 
 Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://www.kannel.org/download/1.5.0/userguide-1.5.0/userguide.html (sendsms, dlr-mask, escape codes of dlr-url)
- - gw/smsbox.c of Kannel's source (texts and statuses of answers, X-Kannel headers of a POST)
- - https://gist.github.com/grantpullen (KannelDLR.md: the values 34 and 66 of receipts)
+ - Kannel's source, as github.com/vaska94/kannel has it on 2026-01-19 and github.com/pruiz/kannel on 2014-04-11:
+   gw/smsbox.c (texts and statuses of answers, X-Kannel headers of a POST), gw/dlr.h (the values of receipts, 34 and 66
+   in the newer one), gw/bb_smscconn.c, gw/smsc/smsc_smpp.c and smpp_pdu.h (what stands after NACK/)
 """
 
 import re
@@ -39,21 +40,29 @@ CODES = _vendor.codes(
     (Unusable("name, password or our address was refused", "process"), "authorization-failed-for-sendsms"),
     (Refused("config", elsewhere=True), "not-routable"),
     (Refused("bad_number"), "missing-receiver-number missing-receiver-s-number-s empty-receiver-number-not-allowed"),
-    (Refused("blocked", elsewhere=True), "number-s-has-have-been-denied-by-white-and-or-black-lists"),
+    (
+        Refused("blocked", elsewhere=True),
+        "number-s-has-have-been-denied-by-white-and-or-black-lists number-s-has-have-been-denied-by-white-black-lists",
+    ),
     (Refused("sender", elsewhere=True), "sender-missing-and-no-global-set"),
-    (Refused("content"), "charset-or-body-misformed empty-text-not-allowed"),
+    (Refused("content"), "charset-or-body-misformed"),
     (Refused("config"), "dlr-url-field-misformed dlr-mask-field-misformed coding-field-misformed"),
     (Refused("config"), "validity-field-misformed account-field-misformed-or-too-long"),
 )
-"""The first sentence of an answer, its words joined: gw/smsbox.c, 2026-11-28."""
+"""The first sentence of an answer, its words joined: gw/smsbox.c of both, 2026-11-28."""
 
 NACKS = _vendor.codes(
-    (Refused("bad_number"), "0x0000000b"),
-    (Refused("sender"), "0x0000000a"),
-    (Refused("content"), "0x00000001"),
-    (Refused("refused"), "0x00000008 0x00000014 0x00000045 0x00000058"),
+    (Refused("bad_number"), "0x0000000b 0x00000050 0x00000051"),
+    (Refused("sender"), "0x0000000a 0x00000048 0x00000049 sender-not-in-white-list sender-in-black-list"),
+    (Refused("blocked"), "receiver-not-in-white-list receiver-in-black-list"),
+    (Refused("content"), "0x00000001 0x00000104 malformed-sms"),
+    (Refused("config"), "0x00000015 0x00000053 0x00000062 0x00000100 0x00000101 0x00000102 0x00000103 no-smsc"),
+    (Refused("refused"), "0x00000008 0x00000014 0x00000045 0x00000058 0x00000064 0x00000065 0x00000066 0x000000fe"),
+    (Refused("refused"), "retries-exceeded validity-expired"),
 )
-"""The SMSC's own refusal in the escape %A of a receipt, "NACK/0x0000000b/Invalid ...": SMPP 3.4, §5.1.3."""
+"""A refusal in the escape %A of a receipt, "NACK/0x0000000b/Invalid ..." where it is the SMSC's (SMPP 3.4, §5.1.3;
+smpp_pdu.h), and Kannel's own words, joined, where it is not (bb_smscconn.c): 2026-11-28.
+"""
 
 STATUSES: dict[str, ReceiptStatus] = {
     "1": ReceiptStatus.DELIVERED,
@@ -64,12 +73,12 @@ STATUSES: dict[str, ReceiptStatus] = {
     "34": ReceiptStatus.UNDELIVERED,  # expired
     "66": ReceiptStatus.SENT,  # unknown: says nothing that is final
 }
-"""The escape %d of dlr-url: user guide, Delivery Reports, 2026-11-28."""
+"""The escape %d of dlr-url: user guide, Delivery Reports, and gw/dlr.h, 2026-11-28."""
 
 MASK = "31"  # all of 1 2 4 8 16
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _SPLITS = re.compile(r"Message splits: ([0-9]{1,3})")
-_NACK = re.compile(r"NACK/(0x[0-9a-f]{8})/")
+_NACK = re.compile(r"NACK/(0x[0-9a-f]{8}|[^/]+)")
 _ERR = re.compile(r"\berr:([0-9A-Za-z]{1,8})")
 
 
@@ -148,10 +157,11 @@ class Kannel(_vendor.Vendor):
         if word not in STATUSES or not reference:
             raise BadCallback(f"a receipt has our ref, and a type that is one of {', '.join(STATUSES)}")
         nack, err = _NACK.search(answer), _ERR.search(answer)
-        told = {"reference": reference, "to": fields.get("to", ""), "error_code": err[1] if err else ""}
-        if nack:
-            told["error_code"] = nack[1]
-        return [_vendor.receipt(STATUSES, NACKS, word, nack[1] if nack else "", **told)]
+        code = nack[1].strip().lower().replace(" ", "-") if nack else ""
+        if code not in NACKS and not code.startswith("0x"):  # an SMSC's own words, which may be any
+            code = "nack" if code else ""
+        told = {"reference": reference, "to": fields.get("to", ""), "error_code": code or (err[1] if err else "")}
+        return [_vendor.receipt(STATUSES, NACKS, word, code, **told)]
 
     def inbound(self, callback: Callback) -> list[Inbound]:
         fields = self._authentic(callback)

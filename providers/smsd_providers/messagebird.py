@@ -1,8 +1,9 @@
 """MessageBird's older SMS API: one text per JSON POST, receipts by GET, each signed by a token over URL and body.
 
 Never does IO, never decides. Sources, all as of 2026-11-28:
- - https://developers.messagebird.com/api/sms-messaging (requests, receipts, reasons)
- - https://docs.bird.com/api/channels-api/message-status-and-interactions/message-failure-sources (codes of networks)
+ - https://developers.messagebird.com/api/sms-messaging (requests, receipts)
+ - https://docs.bird.com/api/channels-api/message-status-and-interactions/message-failure-sources (SMS platform extended
+   error codes: reasons, and the codes of networks, which are MAP's, 3GPP TS 29.002 §17.6)
  - https://github.com/messagebird/python-rest-api, 2.2.0 (errors, the token: RequestValidator)
 """
 
@@ -45,9 +46,9 @@ CODES = _vendor.codes(
 """`errors[].code` of an answer, with the parameter that 10 names: python-rest-api and api, errors, 2026-11-28."""
 
 REASONS = _vendor.codes(
-    (Refused("bad_number"), "incorrect_number unknown_subscriber 1 2 3 5 9 12"),
+    (Refused("bad_number"), "incorrect_number unknown_subscriber 1 2 3 5 9 11 12"),
     (Refused("opted_out"), "opted_out"),
-    (Refused("blocked"), "11 13"),
+    (Refused("blocked"), "13"),
     (Refused("filtered"), "carrier_rejected"),
     (Refused("funds"), "insufficient_balance"),
     (
@@ -56,8 +57,9 @@ REASONS = _vendor.codes(
         "DLR_not_received 6 7 8 10 21 27 31 32 33 34 35 36",
     ),
 )
-"""`statusReason` of a receipt with _ for its spaces, and `statusErrorCode`, as the networks' MAP has it: api/
-sms-messaging, status reasons, and docs.bird.com, extended error codes, 2026-11-28.
+"""`statusReason` of a receipt with _ for its spaces, and `statusErrorCode`: extended error codes, 2026-11-28. From
+memory, for no document of them was found: `incorrect_number`, `unavailable_subscriber`, `opted_out`,
+`carrier_rejected`, `insufficient_balance`, `capacity_limit_reached` and `generic_delivery_failure`.
 """
 
 STATUSES: dict[str, ReceiptStatus] = {

@@ -2,7 +2,10 @@
 
 Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://www.plivo.com/docs/messaging/api/messages/ (requests, answers, receipts)
- - https://plivo.com/docs/messaging/troubleshooting/error-codes (codes of receipts)
+ - https://plivo.com/docs/messaging/troubleshooting/error-codes (codes of receipts) and its first list, with what each
+   code means, https://www.plivo.com/blog/introducing-sms-error-codes/
+ - https://www.plivo.com/blog/better-control-over-sms-messages-with-geo-permissions/ (code 450)
+ - https://support.plivo.com/support/solutions/articles/17000088423 (code 900, and what an answer says then)
  - https://github.com/plivo/plivo-python, 4.63.0 (signatures V2 and V3, statuses of answers)
 """
 
@@ -46,8 +49,9 @@ CODES = _vendor.codes(
     (Refused("content"), "10 110"),
     (Refused("sender", elsewhere=True), "40 201"),
 )
-"""`ErrorCode` of a receipt: troubleshooting/error-codes, 2026-11-28. An answer has no code but its HTTP status, and a
-text of which one is documented (plivo-python; support: "Insufficient Credit").
+"""`ErrorCode` of a receipt: troubleshooting/error-codes and the others, 2026-11-28. 300 and 420, of which people tell,
+stand in none that was found, and so are "unlisted". An answer has no code but its HTTP status, and a text of which one
+is documented (plivo-python; support: "Insufficient Credit").
 """
 
 STATUSES: dict[str, ReceiptStatus] = {

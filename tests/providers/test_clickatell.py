@@ -70,8 +70,12 @@ def test_a_reference_that_is_too_long_is_not_told() -> None:
 
 def test_what_is_of_another_kind_is_passed_over() -> None:
     """A text is no receipt and a receipt no text, should one URL get both."""
-    assert made().receipts(called({"event": {"moText": [{"messageId": "1", "from": "2"}]}})) == []
-    assert made().inbound(called({"event": {"messageStatusUpdate": [{"messageId": "1", "status": "READ"}]}})) == []
+    text, receipt = {"messageId": "1", "from": "2"}, {"messageId": "1", "status": "READ"}
+    assert made().receipts(called({"event": {"moText": [text]}})) == []
+    assert made().inbound(called({"event": {"messageStatusUpdate": [receipt]}})) == []
+    flat = {"messageId": "1", "replyMessageId": "3", "fromNumber": "2"}
+    assert (made().receipts(called(flat)), len(made().inbound(called(flat)))) == ([], 1)
+    assert (made().inbound(called(receipt)), len(made().receipts(called(receipt)))) == ([], 1)
 
 
 @pytest.mark.parametrize(
