@@ -42,6 +42,7 @@ class Callback(msgspec.Struct, frozen=True):
     body: bytes
     received_us: int = 0  # when it came, epoch µs: what a signature's own time is held against
     fetched: Mapping[str, bytes] = {}  # what Needs has asked for, by URL
+    from_network: bool = False  # it came from one of the provider's `callback_networks`; from none, it never comes here
 
 
 # ---- What an attempt came to -----------------------------------------------------------------------------------------

@@ -158,8 +158,16 @@ def _providers(reader: Reader, raw: object) -> tuple[dict[str, ProviderConfig], 
             rest: dict[str, Any] = {k: v for k, v in table.items() if k not in common}
             options = reader.struct(found.Options, rest, path, also=common)
             types[name] = found
+            if _by_network(options) and "callback_networks" not in table:
+                said = f'"network" needs callback_networks in [providers.{name}]: which they may come from'
+                reader.note((*path, "callbacks", "by"), said)
         providers[name] = msgspec.structs.replace(read, options=options or NoOptions())
     return providers, types
+
+
+def _by_network(options: msgspec.Struct | None) -> bool:
+    """Whether nothing proves the provider's callbacks but where they come from."""
+    return getattr(getattr(options, "callbacks", None), "by", "") == "network"
 
 
 def _try_secrets(reader: Reader) -> None:
