@@ -1,8 +1,10 @@
-"""Azure Communication Services SMS: one text per POST signed by HMAC, repeatable, receipts and texts by Event Grid.
+"""Azure Communication Services SMS: one text per POST that may be repeated, receipts and texts by Event Grid.
 
 Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://learn.microsoft.com/rest/api/communication/sms/sms/send (requests, answers; the spec of 2026-01-23)
  - https://learn.microsoft.com/azure/communication-services/tutorials/hmac-header-tutorial (signature)
+ - https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow (access tokens)
+ - https://github.com/Azure/azure-sdk-for-python, communication-sms (the scope that they are asked for)
  - https://learn.microsoft.com/azure/event-grid/communication-services-telephony-sms-events (receipts, texts)
  - https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema (handshake)
 """
@@ -66,26 +68,39 @@ STATUSES: dict[str, ReceiptStatus] = {
 
 UNDECIDED = "5002"  # the carrier tells no receipts: says nothing that is final
 API_VERSION = "2026-01-23"
+SCOPE = "https://communication.azure.com//.default"  # as the SMS SDKs ask, the two slashes too
 
 REPORT = "Microsoft.Communication.SMSDeliveryReportReceived"
 RECEIVED = "Microsoft.Communication.SMSReceived"
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
 
+_TENANT = re.compile(r"[A-Za-z0-9.-]{0,255}")
+
+
 class AzureOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of a provider of type "azure". Event subscriptions, in the Event Grid schema, lead to our two URLs with
-    a secret in them, which `callbacks` names.
+    """The keys of a provider of type "azure". Requests are signed with `access_key`, or show tokens that Entra ID
+    gives an application with a role on the resource. Event subscriptions, in the Event Grid or the CloudEvents schema,
+    lead to our two URLs with a secret in them, which `callbacks` names.
     """
 
     base_url: str  # the resource's endpoint, such as https://salon.communication.azure.com
-    access_key: Secret  # one of the resource's two keys, as the portal shows it
+    access_key: Secret | None = None  # one of the resource's two keys, as the portal shows it
+    tenant_id: str = ""  # of Entra ID: the directory
+    client_id: str = ""  # the application
+    client_secret: Secret | None = None
+    auth_url: str = "https://login.microsoftonline.com"  # who gives access tokens
     callbacks: _proof.Callbacks | None = None
 
     def __post_init__(self) -> None:
         _vendor.checked_base_url(self.base_url)
         _proof.check(self.callbacks)
+        _vendor.checked_base_url(self.auth_url, "auth_url")
+        _vendor.check_either(self, "access_key", "tenant_id client_id client_secret")
+        if not _TENANT.fullmatch(self.tenant_id):
+            raise ValueError("tenant_id: is the directory's id or domain, as the portal shows it")
         try:
-            base64.b64decode(self.access_key.reveal(), validate=True)
+            base64.b64decode(self.access_key.reveal() if self.access_key else "", validate=True)
         except ValueError:
             raise ValueError("access_key: is base64, as the portal shows it under Keys") from None
 
@@ -97,10 +112,12 @@ class Azure(_vendor.Vendor):
     capabilities = Capabilities(inbound=True, callback_per_message=False, greets=True, one_webhook=True)
 
     def __init__(self, name: str, options: AzureOptions) -> None:
-        key = options.access_key.reveal()
+        key, secret = (each.reveal() if each else "" for each in (options.access_key, options.client_secret))
         self._proof = _proof.Proof(options.callbacks or _proof.NONE)
-        super().__init__(name, options.base_url, [key, *self._proof.secrets])
+        super().__init__(name, options.base_url, [key, secret, *self._proof.secrets])
         self._key = base64.b64decode(key)
+        auth = f"{options.auth_url.rstrip('/')}/{options.tenant_id}/oauth2/v2.0/token"
+        self._grant = _vendor.grant(auth, options.client_id, secret, SCOPE) if secret else None
         self._url = f"{self._base_url}/sms?api-version={API_VERSION}"
 
     def submit(self, attempt: Attempt) -> HttpRequest:
@@ -115,7 +132,8 @@ class Azure(_vendor.Vendor):
                 "smsSendOptions": {"enableDeliveryReport": True, "tag": attempt.reference},
             }
         )
-        return HttpRequest("POST", self._url, (_vendor.JSON, *signed(self._key, self._url, at, body)), body)
+        proof = () if self._grant else signed(self._key, self._url, at, body)
+        return HttpRequest("POST", self._url, (_vendor.JSON, *proof), body, self._grant)
 
     def answer(self, response: HttpResponse) -> Answer:
         """What the one recipient was answered: a 202 may have a refusal in it."""

@@ -4,7 +4,8 @@ Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://developers.sinch.com/docs/sms/api-reference/sms/tag/Batches (requests, answers, the listing)
  - https://developers.sinch.com/docs/sms/api-reference/sms/tag/Delivery-reports (receipts and their codes)
  - https://developers.sinch.com/docs/sms/smpp/10dlc-errors (codes of networks that receipts pass on)
- - https://github.com/sinch/sinch-sdk-python, 2.3.0 (signature: validate_sinch_event_signature_with_nonce)
+ - https://developers.sinch.com/docs/accesskeys/api-reference (access tokens of a project)
+ - https://github.com/sinch/sinch-sdk-python, 2.3.0 (hosts of a project; validate_sinch_event_signature_with_nonce)
 """
 
 import base64
@@ -70,25 +71,33 @@ STATUSES: dict[str, ReceiptStatus] = {
 
 VALID_MOST = timedelta(days=3)  # Sinch's own default
 LOOK_BACK = timedelta(hours=1)  # before the lease: a listing without a start is of the last day
-_PLAN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9_-]{0,64}")
 
 
 class SinchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of a provider of type "sinch". Sinch signs callbacks, or adds Basic, once its account manager has
-    switched that on; until then `callbacks` proves them.
+    """The keys of a provider of type "sinch". A service plan has `api_token`; a project has an access key, by which
+    access tokens are asked for. Sinch signs callbacks, or adds Basic, once its account manager has switched that on;
+    until then `callbacks` proves them.
     """
 
-    service_plan_id: str
-    api_token: Secret
+    service_plan_id: str = ""
+    api_token: Secret | None = None  # the plan's
+    project_id: str = ""
+    key_id: str = ""
+    key_secret: Secret | None = None  # of the project's access key
+    auth_url: str = "https://auth.sinch.com"  # who gives access tokens
     webhook_secret: tuple[Secret, ...] = ()  # several while it is changed
     callbacks: _proof.Callbacks | None = None
     region: Literal["us", "eu", "br", "au", "ca"] = "us"
     base_url: str = ""  # "": the region's
 
     def __post_init__(self) -> None:
-        if not _PLAN.fullmatch(self.service_plan_id):
-            raise ValueError("service_plan_id: is the id that the dashboard shows, letters and digits")
+        _vendor.check_either(self, "service_plan_id api_token", "project_id key_id key_secret")
+        for key, id_ in (("service_plan_id", self.service_plan_id), ("project_id", self.project_id)):
+            if not _ID.fullmatch(id_):
+                raise ValueError(f"{key}: is the id that the dashboard shows, letters and digits")
         _vendor.checked_base_url(self.base_url or "https://us.sms.api.sinch.com")
+        _vendor.checked_base_url(self.auth_url, "auth_url")
         _proof.check(self.callbacks)
 
 
@@ -99,13 +108,17 @@ class Sinch(_vendor.Vendor):
     capabilities = Capabilities(look_up="reference", inbound=True)
 
     def __init__(self, name: str, options: SinchOptions) -> None:
-        token = options.api_token.reveal()
+        token, secret = (each.reveal() if each else "" for each in (options.api_token, options.key_secret))
         self._keys = tuple(key.reveal() for key in options.webhook_secret)
         self._proof = _proof.Proof(options.callbacks or _proof.NONE)
-        base_url = options.base_url or f"https://{options.region}.sms.api.sinch.com"
-        super().__init__(name, base_url, [token, *self._keys, *self._proof.secrets])
-        self._batches = f"{self._base_url}/xms/v1/{options.service_plan_id}/batches"
-        self._token = ("Authorization", f"Bearer {token}")
+        host = f"{options.region}.sms.api.sinch.com" if token else f"zt.{options.region}.sms.api.sinch.com"
+        super().__init__(
+            name, options.base_url or f"https://{host}", [token, secret, *self._keys, *self._proof.secrets]
+        )
+        self._batches = f"{self._base_url}/xms/v1/{options.service_plan_id or options.project_id}/batches"
+        self._known = (("Authorization", f"Bearer {token}"),) if token else ()
+        auth = f"{options.auth_url.rstrip('/')}/oauth2/token"
+        self._grant = _vendor.grant(auth, options.key_id, secret) if secret else None
 
     def submit(self, attempt: Attempt) -> HttpRequest:
         message, valid = attempt.message, timedelta(seconds=attempt.valid_s)
@@ -120,7 +133,7 @@ class Sinch(_vendor.Vendor):
             "client_reference": attempt.reference,
         }
         body = msgspec.json.encode({name: value for name, value in fields.items() if value})
-        return HttpRequest("POST", self._batches, (self._token, _vendor.JSON), body)
+        return HttpRequest("POST", self._batches, (*self._known, _vendor.JSON), body, self._grant)
 
     def answer(self, response: HttpResponse) -> Answer:
         id_, code, text = _wire.texts(_wire.decode(response.body), "/id", "/code", "/text")
@@ -132,7 +145,7 @@ class Sinch(_vendor.Vendor):
         query = {"client_reference": attempt.reference, "page_size": "10"}
         if attempt.leased_us:
             query["start_date"] = _instant(attempt.leased_us, -LOOK_BACK)
-        return HttpRequest("GET", f"{self._batches}?{urlencode(query)}", (self._token,))
+        return HttpRequest("GET", f"{self._batches}?{urlencode(query)}", self._known, b"", self._grant)
 
     def found(self, attempt: Attempt, response: HttpResponse) -> LookUpResult:
         document = _wire.decode(response.body)
