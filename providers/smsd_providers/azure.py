@@ -6,7 +6,6 @@ Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow (access tokens)
  - https://github.com/Azure/azure-sdk-for-python, communication-sms (the scope that they are asked for)
  - https://learn.microsoft.com/azure/event-grid/communication-services-telephony-sms-events (receipts, texts)
- - https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema (handshake)
 """
 
 import base64
@@ -15,7 +14,7 @@ import hmac
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import ClassVar, cast
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -38,7 +37,7 @@ from smsd.provider import (
     Unusable,
 )
 from smsd.secret import Secret
-from smsd_providers import _proof, _vendor, _wire
+from smsd_providers import _event_grid, _proof, _vendor, _wire
 
 CODES = _vendor.codes(
     (Unusable("the access key or its signature was refused", "process"), "Denied"),
@@ -72,7 +71,6 @@ SCOPE = "https://communication.azure.com//.default"  # as the SMS SDKs ask, the 
 
 REPORT = "Microsoft.Communication.SMSDeliveryReportReceived"
 RECEIVED = "Microsoft.Communication.SMSReceived"
-VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
 
 _TENANT = re.compile(r"[A-Za-z0-9.-]{0,255}")
@@ -158,13 +156,11 @@ class Azure(_vendor.Vendor):
         return _vendor.answered(CODES, told, code, detail)
 
     def greeting(self, callback: Callback) -> Greeting | None:
-        """Event Grid asks once whether we want a subscription's events: its code is the answer."""
-        document = _wire.decode(callback.body)
-        kind, code = _wire.texts(document, "/0/eventType", "/0/data/validationCode")
-        if kind != VALIDATION:
+        """Event Grid asks once whether we want a subscription's events."""
+        if not _event_grid.asks(callback):
             return None
         self._proof.check(callback)
-        return Greeting(headers=(_vendor.JSON,), body=msgspec.json.encode({"validationResponse": code}))
+        return _event_grid.welcome(callback)
 
     def receipts(self, callback: Callback) -> list[Receipt]:
         return [_receipt(data) for kind, data in self._authentic(callback) if kind == REPORT]
@@ -175,15 +171,9 @@ class Azure(_vendor.Vendor):
     def _authentic(self, callback: Callback) -> list[tuple[str, object]]:
         """The events' types and data, once the callback is proven."""
         self._proof.check(callback)
-        events = _wire.decode(callback.body)
-        if not isinstance(events, list):
-            raise BadCallback("a callback is a list of events in the Event Grid schema")
-        told = [
-            (_wire.scalar(_wire.pick(event, "/eventType")), _wire.pick(event, "/data"))
-            for event in cast("list[object]", events)
-        ]
+        told = _event_grid.events(callback)
         if any(kind not in (REPORT, RECEIVED) for kind, _ in told):
-            raise BadCallback(f"an event's eventType is {REPORT} or {RECEIVED}")
+            raise BadCallback(f"an event's type is {REPORT} or {RECEIVED}")
         return told
 
 

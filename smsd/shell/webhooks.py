@@ -89,7 +89,7 @@ class Webhooks:
             called = read_path(path, self._live.loopback)
         if called is None:
             return _answer(404)
-        if request.method not in ("GET", "POST"):
+        if request.method not in ("GET", "POST", "OPTIONS"):
             return _answer(405)
         name = called.provider
         try:
@@ -112,6 +112,8 @@ class Webhooks:
         try:
             if provider.capabilities.greets and (greeting := cast("Greeter", provider).greeting(callback)) is not None:
                 return self._greet(name, greeting)
+            if callback.method == "OPTIONS":  # CloudEvents' way to ask whether we want them, and nothing else
+                return _answer(405)
             both = provider.capabilities.one_webhook
             texts = provider.inbound(callback) if called.kind == "inbound" or both else []
             receipts = provider.receipts(callback) if called.kind == "status" or both else []

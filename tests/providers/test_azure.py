@@ -118,6 +118,16 @@ def test_event_grid_is_answered_with_its_code() -> None:
         made().greeting(msgspec.structs.replace(asked, url="https://sms.example.com/webhooks/main/status?code=guess"))
 
 
+def test_cloud_events_are_welcome_too() -> None:
+    """The question comes by OPTIONS, and the origin that it names may send; a stranger learns nothing."""
+    asked = {vector.name: vector.callback for vector in read_vectors(VECTORS)}["handshake of CloudEvents"]
+    welcome = (("WebHook-Allowed-Origin", "eventgrid.azure.net"), ("WebHook-Allowed-Rate", "*"))
+    assert made().greeting(asked) == Greeting(headers=welcome)
+    guess = msgspec.structs.replace(asked, url="https://sms.example.com/webhooks/main/status?code=guess", headers={})
+    with pytest.raises(BadSignature):
+        made().greeting(guess)
+
+
 def test_a_key_that_is_none_is_a_mistake() -> None:
     """The sentence names the key and where the right one is."""
     with pytest.raises(ValueError, match="access_key: is base64, as the portal shows it"):

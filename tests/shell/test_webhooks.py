@@ -656,6 +656,43 @@ async def test_a_handshake_is_confirmed_and_answered(certified: tuple[Edge, list
     assert asked[-1] == "/confirm"
 
 
+GRID = """
+[providers.grid]
+type = "azure"
+base_url = "https://res.communication.azure.com"
+access_key = "env:GRID_KEY"
+callbacks = { by = "query", name = "code", secrets = ["env:GATEWAY_TOKEN"] }
+"""
+CLOUD_EVENT = (
+    '{"specversion": "1.0", "type": "Microsoft.Communication.SMSDeliveryReportReceived", "data":'
+    ' {"messageId": "g1", "deliveryStatus": "Delivered", "tag": "REFERENCE"}}'
+)
+
+
+async def test_a_handshake_may_come_by_options(make: Make, store_url: str) -> None:
+    """As CloudEvents have it: once the caller has shown our secret, and only where the vendor asks so."""
+    edge = await make(store_url, extra=GRID, env={"GRID_KEY": "MDEyMw=="})
+
+    async def asks(path: str) -> Answer:
+        asked = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "120"}
+        async with edge.session.options(edge.url + path, headers=asked) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    welcome = await asks(f"/webhooks/grid/status?code={TOKEN}")
+    assert (welcome.status, welcome.headers["WebHook-Allowed-Origin"]) == (200, "eventgrid.azure.net")
+    assert welcome.headers["WebHook-Allowed-Rate"] == "*"
+    assert (await asks("/webhooks/grid/status?code=guess")).status == 403
+    assert [(await asks(f"/webhooks/{name}/status")).status for name in ("main", "gateway", "nobody")] == [
+        405,
+        405,
+        404,
+    ]
+    [reference] = await edge.submitted("m1", provider="grid")
+    told = CLOUD_EVENT.replace("REFERENCE", reference).encode()
+    assert (await edge.call(f"/webhooks/grid/status?code={TOKEN}", told)).status == 204
+    assert await edge.state("acme/m1") == "delivered"
+
+
 BASIC = """
 [providers.band]
 type = "bandwidth"

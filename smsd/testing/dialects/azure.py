@@ -146,7 +146,9 @@ class Azure:
 
 
 class AzureEntra(Azure):
-    """An application of Entra ID, with a role on the resource: `user` is its id and its directory's."""
+    """An application of Entra ID, with a role on the resource: `user` is its id and its directory's. The subscription
+    has the CloudEvents schema (https://learn.microsoft.com/azure/event-grid/cloudevents-schema).
+    """
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
@@ -168,6 +170,21 @@ class AzureEntra(Azure):
 
     def admits(self, request: Request) -> bool:
         return dialect.holds(request, self._account, time.time_ns() // 1000)
+
+    def _post(self, kind: str, data: Mapping[str, object], id_: str, at: str, origin: Origin, target: str) -> bytes:
+        event = {
+            "id": id_,
+            "source": "/subscriptions/s/resourceGroups/g/providers/microsoft.communication/communicationservices/res",
+            "subject": f"/phonenumber/{data['from']}",
+            "type": f"Microsoft.Communication.{kind}",
+            "specversion": "1.0",
+            "time": at,
+            "data": data,
+        }
+        mark = "&" if "?" in target else "?"
+        content = ("Content-Type", "application/cloudevents+json; charset=utf-8")
+        body, asks = msgspec.json.encode(event), ("WebHook-Request-Origin", "eventgrid.azure.net")
+        return dialect.post(origin.netloc, f"{target}{mark}code={self._token}", body, content, asks)
 
 
 def _at(at_us: int) -> str:
