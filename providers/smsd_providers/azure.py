@@ -12,7 +12,6 @@ import base64
 import hashlib
 import hmac
 import re
-from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -120,7 +119,7 @@ class Azure(_vendor.Vendor):
 
     def submit(self, attempt: Attempt) -> HttpRequest:
         message = attempt.message
-        at = format_datetime(datetime.fromtimestamp(attempt.leased_us // 1_000_000, UTC), usegmt=True)
+        at = format_datetime(_wire.instant(attempt.leased_us), usegmt=True)
         recipient = {"to": message.to, "repeatabilityRequestId": _id(attempt.reference)}
         body = msgspec.json.encode(
             {

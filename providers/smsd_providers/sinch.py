@@ -9,10 +9,9 @@ Never does IO, never decides. Sources, all as of 2026-11-28:
 """
 
 import base64
-import binascii
 import hmac
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import ClassVar, Literal, cast
 from urllib.parse import urlencode
 
@@ -102,7 +101,7 @@ class SinchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Sinch(_vendor.Vendor):
-    """One service plan at Sinch, made from its config table."""
+    """One service plan or project at Sinch, made from its config table."""
 
     Options: ClassVar[type[msgspec.Struct]] = SinchOptions
     capabilities = Capabilities(look_up="reference", inbound=True)
@@ -112,9 +111,8 @@ class Sinch(_vendor.Vendor):
         self._keys = tuple(key.reveal() for key in options.webhook_secret)
         self._proof = _proof.Proof(options.callbacks or _proof.NONE)
         host = f"{options.region}.sms.api.sinch.com" if token else f"zt.{options.region}.sms.api.sinch.com"
-        super().__init__(
-            name, options.base_url or f"https://{host}", [token, secret, *self._keys, *self._proof.secrets]
-        )
+        base_url = options.base_url or f"https://{host}"
+        super().__init__(name, base_url, [token, secret, *self._keys, *self._proof.secrets])
         self._batches = f"{self._base_url}/xms/v1/{options.service_plan_id or options.project_id}/batches"
         self._known = (("Authorization", f"Bearer {token}"),) if token else ()
         auth = f"{options.auth_url.rstrip('/')}/oauth2/token"
@@ -195,12 +193,9 @@ class Sinch(_vendor.Vendor):
 
     def _check_signature(self, callback: Callback) -> None:
         theirs, nonce, at = (callback.headers.get(f"x-sinch-webhook-signature{of}", "") for of in _SIGNED)
-        try:
-            digest = base64.b64decode(theirs, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise BadSignature from error
         signed = callback.body + f".{nonce}.{at}".encode("utf-8", "replace")
-        if not any(hmac.compare_digest(hmac.digest(key.encode(), signed, "sha256"), digest) for key in self._keys):
+        ours = [base64.b64encode(hmac.digest(key.encode(), signed, "sha256")).decode() for key in self._keys]
+        if not any(_proof.equal(one, theirs) for one in ours):
             raise BadSignature
         _proof.check_fresh(at, callback)
 
@@ -209,5 +204,4 @@ _SIGNED = ("", "-nonce", "-timestamp")
 
 
 def _instant(at_us: int, later: timedelta) -> str:
-    at = datetime.fromtimestamp(at_us // 1_000_000, UTC) + later
-    return f"{at:%Y-%m-%dT%H:%M:%S}.000Z"
+    return f"{_wire.instant(at_us) + later:%Y-%m-%dT%H:%M:%S}.000Z"
