@@ -24,7 +24,7 @@ def network(text: str) -> Network:
     except ValueError:
         raise ValueError(f"expected {WHAT}") from None
     if not found.prefixlen:
-        raise ValueError(f"{found} is everybody: name the networks that the vendor tells, or leave the key out")
+        raise ValueError(f"{found} is everybody: name the networks that are meant, or leave the key out")
     if found.version == 6 and found.network_address.ipv4_mapped is not None:
         raise ValueError('expected an IPv4 network as it is, such as "192.0.2.0/24"')
     if ip_address(text.partition("/")[0]) != found.network_address:
