@@ -17,12 +17,15 @@ CONTRACT_VERSION = 1
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
-    """One HTTP request, whole. Headers keep their spelling; the transport adds Host and Content-Length only."""
+    """One HTTP request, whole. Headers keep their spelling; the transport adds Host and Content-Length only, and where
+    `token` is set `Authorization: Bearer` with what is granted to that one (OAuth 2.0, RFC 6749 §4.4), which it keeps.
+    """
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    token: "HttpRequest | None" = None  # what asks for the access token that this one must show
 
 
 class HttpResponse(msgspec.Struct, frozen=True):
@@ -42,6 +45,7 @@ class Callback(msgspec.Struct, frozen=True):
     body: bytes
     received_us: int = 0  # when it came, epoch µs: what a signature's own time is held against
     fetched: Mapping[str, bytes] = {}  # what Needs has asked for, by URL
+    from_network: bool = False  # it came from one of the provider's `callback_networks`; from none, it never comes here
 
 
 # ---- What an attempt came to -----------------------------------------------------------------------------------------

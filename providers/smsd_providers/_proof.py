@@ -1,5 +1,5 @@
 """What proves a callback where the vendor signs nothing, or with a secret of ours: one in the URL, in a header or by
-Basic, or an HMAC.
+Basic, or an HMAC; or else the network alone that it comes from.
 
 Never says why a proof fails: the answer to a stranger is the same whatever was wrong. Every comparison takes the same
 time for right and wrong.
@@ -26,10 +26,12 @@ RETRIED_S = 86_400 + TOLERANCE_S  # how old it may be where a vendor tries for a
 
 
 class Callbacks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What proves that a callback is the gateway's: a secret that it repeats to us, or an HMAC."""
+    """What proves that a callback is the gateway's: a secret that it repeats to us, or an HMAC. By "network" it is
+    where the callback comes from, and nothing else: the provider's callback_networks.
+    """
 
-    by: Literal["path", "query", "header", "basic", "hmac"]
-    secrets: tuple[Secret, ...]  # each is tried; the first one goes into the callback URL that we tell
+    by: Literal["path", "query", "header", "basic", "hmac", "network"]
+    secrets: tuple[Secret, ...] = ()  # each is tried; the first one goes into the callback URL that we tell
     name: str = ""  # of the query parameter or the header; of "basic" the user
     algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
     encoding: Literal["hex", "base64"] = "hex"
@@ -44,6 +46,10 @@ NONE = Callbacks(by="header", secrets=(), name="none")
 def check(callbacks: Callbacks | None) -> None:
     """Raises ValueError with a sentence that begins with the key."""
     if callbacks is None:
+        return
+    if callbacks.by == "network":
+        if callbacks.secrets or callbacks.name:
+            raise ValueError('callbacks.by: "network" has no secrets and no name; a secret beside it is another "by"')
         return
     if not callbacks.secrets:
         raise ValueError("callbacks.secrets: needs at least one, such as env:GATEWAY_TOKEN")
@@ -88,7 +94,9 @@ class Proof:
             case "basic":
                 shown = [callback.headers.get("authorization", "")]
                 right = tuple(_wire.basic(rules.name, secret) for secret in right)
-            case "header":
+            case "network" if callback.from_network:
+                return
+            case "header" | "network":
                 pass
             case "hmac":
                 right = tuple(rules.prefix + self._digest(secret, callback) for secret in right)

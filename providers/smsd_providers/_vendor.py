@@ -6,7 +6,7 @@ Never knows a vendor: what one of them says stands in its own file, and nowhere 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 import msgspec
 
@@ -63,12 +63,28 @@ class Vendor:
         return Inconclusive("there is no look-up")
 
 
-def checked_base_url(url: str) -> str:
+def checked_base_url(url: str, key: str = "base_url") -> str:
     """`url` without its last slash, or ValueError: our credentials go there."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("base_url: is https:// and a host, such as https://api.example.com")
+        raise ValueError(f"{key}: is https:// and a host, such as https://api.example.com")
     return url.rstrip("/")
+
+
+def check_either(options: msgspec.Struct, one: str, other: str) -> None:
+    """Raises ValueError unless all keys of one of two ways to be known are there, and none of the other's."""
+    ways = [keys.split() for keys in (one, other)]
+    there = [{bool(getattr(options, key)) for key in way} for way in ways]
+    if there not in ([{True}, {False}], [{False}, {True}]):
+        told = ", or else ".join(" and ".join(way) for way in ways)
+        raise ValueError(f"{ways[0][0]}: give {told}, and nothing of the other way to be known")
+
+
+def grant(url: str, client_id: str, secret: str, scope: str = "") -> HttpRequest:
+    """What asks for an access token by a client's own credentials: RFC 6749 §4.4.2, by Basic as §2.3.1 has it."""
+    known = _wire.basic(quote_plus(client_id), quote_plus(secret))
+    asked = _wire.form({"grant_type": "client_credentials", "scope": scope})
+    return HttpRequest("POST", url, (("Authorization", known), FORM, ("Accept", "application/json")), asked.encode())
 
 
 def codes(*means: tuple[Answer, str]) -> dict[str, Answer]:

@@ -7,7 +7,7 @@ or "".
 import base64
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import cast
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -131,6 +131,11 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     except (ValueError, TypeError, OverflowError):
         return None
     return max(0.0, wait.total_seconds())
+
+
+def instant(at_us: int) -> datetime:
+    """An epoch time in microseconds, in UTC."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)
 
 
 def _date(value: str) -> datetime:

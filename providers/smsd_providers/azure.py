@@ -1,19 +1,19 @@
-"""Azure Communication Services SMS: one text per POST signed by HMAC, repeatable, receipts and texts by Event Grid.
+"""Azure Communication Services SMS: one text per POST that may be repeated, receipts and texts by Event Grid.
 
 Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://learn.microsoft.com/rest/api/communication/sms/sms/send (requests, answers; the spec of 2026-01-23)
  - https://learn.microsoft.com/azure/communication-services/tutorials/hmac-header-tutorial (signature)
+ - https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow (access tokens)
+ - https://github.com/Azure/azure-sdk-for-python, communication-sms (the scope that they are asked for)
  - https://learn.microsoft.com/azure/event-grid/communication-services-telephony-sms-events (receipts, texts)
- - https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema (handshake)
 """
 
 import base64
 import hashlib
 import hmac
 import re
-from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import ClassVar, cast
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -36,7 +36,7 @@ from smsd.provider import (
     Unusable,
 )
 from smsd.secret import Secret
-from smsd_providers import _proof, _vendor, _wire
+from smsd_providers import _event_grid, _proof, _vendor, _wire
 
 CODES = _vendor.codes(
     (Unusable("the access key or its signature was refused", "process"), "Denied"),
@@ -66,26 +66,38 @@ STATUSES: dict[str, ReceiptStatus] = {
 
 UNDECIDED = "5002"  # the carrier tells no receipts: says nothing that is final
 API_VERSION = "2026-01-23"
+SCOPE = "https://communication.azure.com//.default"  # as the SMS SDKs ask, the two slashes too
 
 REPORT = "Microsoft.Communication.SMSDeliveryReportReceived"
 RECEIVED = "Microsoft.Communication.SMSReceived"
-VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
+
+
+_TENANT = re.compile(r"[A-Za-z0-9.-]{0,255}")
 
 
 class AzureOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of a provider of type "azure". Event subscriptions, in the Event Grid schema, lead to our two URLs with
-    a secret in them, which `callbacks` names.
+    """The keys of a provider of type "azure". Requests are signed with `access_key`, or show tokens that Entra ID
+    gives an application with a role on the resource. Event subscriptions, in the Event Grid or the CloudEvents schema,
+    lead to our two URLs with a secret in them, which `callbacks` names.
     """
 
     base_url: str  # the resource's endpoint, such as https://salon.communication.azure.com
-    access_key: Secret  # one of the resource's two keys, as the portal shows it
+    access_key: Secret | None = None  # one of the resource's two keys, as the portal shows it
+    tenant_id: str = ""  # of Entra ID: the directory
+    client_id: str = ""  # the application
+    client_secret: Secret | None = None
+    auth_url: str = "https://login.microsoftonline.com"  # who gives access tokens
     callbacks: _proof.Callbacks | None = None
 
     def __post_init__(self) -> None:
         _vendor.checked_base_url(self.base_url)
         _proof.check(self.callbacks)
+        _vendor.checked_base_url(self.auth_url, "auth_url")
+        _vendor.check_either(self, "access_key", "tenant_id client_id client_secret")
+        if not _TENANT.fullmatch(self.tenant_id):
+            raise ValueError("tenant_id: is the directory's id or domain, as the portal shows it")
         try:
-            base64.b64decode(self.access_key.reveal(), validate=True)
+            base64.b64decode(self.access_key.reveal() if self.access_key else "", validate=True)
         except ValueError:
             raise ValueError("access_key: is base64, as the portal shows it under Keys") from None
 
@@ -97,15 +109,17 @@ class Azure(_vendor.Vendor):
     capabilities = Capabilities(inbound=True, callback_per_message=False, greets=True, one_webhook=True)
 
     def __init__(self, name: str, options: AzureOptions) -> None:
-        key = options.access_key.reveal()
+        key, secret = (each.reveal() if each else "" for each in (options.access_key, options.client_secret))
         self._proof = _proof.Proof(options.callbacks or _proof.NONE)
-        super().__init__(name, options.base_url, [key, *self._proof.secrets])
+        super().__init__(name, options.base_url, [key, secret, *self._proof.secrets])
         self._key = base64.b64decode(key)
+        auth = f"{options.auth_url.rstrip('/')}/{options.tenant_id}/oauth2/v2.0/token"
+        self._grant = _vendor.grant(auth, options.client_id, secret, SCOPE) if secret else None
         self._url = f"{self._base_url}/sms?api-version={API_VERSION}"
 
     def submit(self, attempt: Attempt) -> HttpRequest:
         message = attempt.message
-        at = format_datetime(datetime.fromtimestamp(attempt.leased_us // 1_000_000, UTC), usegmt=True)
+        at = format_datetime(_wire.instant(attempt.leased_us), usegmt=True)
         recipient = {"to": message.to, "repeatabilityRequestId": _id(attempt.reference)}
         body = msgspec.json.encode(
             {
@@ -115,7 +129,8 @@ class Azure(_vendor.Vendor):
                 "smsSendOptions": {"enableDeliveryReport": True, "tag": attempt.reference},
             }
         )
-        return HttpRequest("POST", self._url, (_vendor.JSON, *signed(self._key, self._url, at, body)), body)
+        proof = () if self._grant else signed(self._key, self._url, at, body)
+        return HttpRequest("POST", self._url, (_vendor.JSON, *proof), body, self._grant)
 
     def answer(self, response: HttpResponse) -> Answer:
         """What the one recipient was answered: a 202 may have a refusal in it."""
@@ -140,13 +155,11 @@ class Azure(_vendor.Vendor):
         return _vendor.answered(CODES, told, code, detail)
 
     def greeting(self, callback: Callback) -> Greeting | None:
-        """Event Grid asks once whether we want a subscription's events: its code is the answer."""
-        document = _wire.decode(callback.body)
-        kind, code = _wire.texts(document, "/0/eventType", "/0/data/validationCode")
-        if kind != VALIDATION:
+        """Event Grid asks once whether we want a subscription's events."""
+        if not _event_grid.asks(callback):
             return None
         self._proof.check(callback)
-        return Greeting(headers=(_vendor.JSON,), body=msgspec.json.encode({"validationResponse": code}))
+        return _event_grid.welcome(callback)
 
     def receipts(self, callback: Callback) -> list[Receipt]:
         return [_receipt(data) for kind, data in self._authentic(callback) if kind == REPORT]
@@ -157,15 +170,9 @@ class Azure(_vendor.Vendor):
     def _authentic(self, callback: Callback) -> list[tuple[str, object]]:
         """The events' types and data, once the callback is proven."""
         self._proof.check(callback)
-        events = _wire.decode(callback.body)
-        if not isinstance(events, list):
-            raise BadCallback("a callback is a list of events in the Event Grid schema")
-        told = [
-            (_wire.scalar(_wire.pick(event, "/eventType")), _wire.pick(event, "/data"))
-            for event in cast("list[object]", events)
-        ]
+        told = _event_grid.events(callback)
         if any(kind not in (REPORT, RECEIVED) for kind, _ in told):
-            raise BadCallback(f"an event's eventType is {REPORT} or {RECEIVED}")
+            raise BadCallback(f"an event's type is {REPORT} or {RECEIVED}")
         return told
 
 

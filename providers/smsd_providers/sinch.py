@@ -6,14 +6,14 @@ Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://developers.sinch.com/docs/sms/api-reference/sms/tag/Webhooks (tries for 22 h 45; client_reference is in each
    report; of whether a try is signed anew, not a word)
  - https://developers.sinch.com/docs/sms/smpp/10dlc-errors (codes of networks that receipts pass on)
- - https://github.com/sinch/sinch-sdk-python, 2.3.0 (signature: validate_sinch_event_signature_with_nonce)
+ - https://developers.sinch.com/docs/accesskeys/api-reference (access tokens of a project)
+ - https://github.com/sinch/sinch-sdk-python, 2.3.0 (hosts of a project; validate_sinch_event_signature_with_nonce)
 """
 
 import base64
-import binascii
 import hmac
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import ClassVar, Literal, cast
 from urllib.parse import urlencode
 
@@ -73,42 +73,53 @@ STATUSES: dict[str, ReceiptStatus] = {
 VALID_MOST = timedelta(days=3)  # Sinch's own default
 LOOK_BACK = timedelta(hours=1)  # before the lease: a listing without a start is of the last day
 SETTLE_S = 60  # nobody says how soon a listing has a batch
-_PLAN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9_-]{0,64}")
 
 
 class SinchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of a provider of type "sinch". Sinch signs callbacks, or adds Basic, once its account manager has
-    switched that on; until then `callbacks` proves them.
+    """The keys of a provider of type "sinch". A service plan has `api_token`; a project has an access key, by which
+    access tokens are asked for. Sinch signs callbacks, or adds Basic, once its account manager has switched that on;
+    until then `callbacks` proves them.
     """
 
-    service_plan_id: str
-    api_token: Secret
+    service_plan_id: str = ""
+    api_token: Secret | None = None  # the plan's
+    project_id: str = ""
+    key_id: str = ""
+    key_secret: Secret | None = None  # of the project's access key
+    auth_url: str = "https://auth.sinch.com"  # who gives access tokens
     webhook_secret: tuple[Secret, ...] = ()  # several while it is changed
     callbacks: _proof.Callbacks | None = None
     region: Literal["us", "eu", "br", "au", "ca"] = "us"
     base_url: str = ""  # "": the region's
 
     def __post_init__(self) -> None:
-        if not _PLAN.fullmatch(self.service_plan_id):
-            raise ValueError("service_plan_id: is the id that the dashboard shows, letters and digits")
+        _vendor.check_either(self, "service_plan_id api_token", "project_id key_id key_secret")
+        for key, id_ in (("service_plan_id", self.service_plan_id), ("project_id", self.project_id)):
+            if not _ID.fullmatch(id_):
+                raise ValueError(f"{key}: is the id that the dashboard shows, letters and digits")
         _vendor.checked_base_url(self.base_url or "https://us.sms.api.sinch.com")
+        _vendor.checked_base_url(self.auth_url, "auth_url")
         _proof.check(self.callbacks)
 
 
 class Sinch(_vendor.Vendor):
-    """One service plan at Sinch, made from its config table."""
+    """One service plan or project at Sinch, made from its config table."""
 
     Options: ClassVar[type[msgspec.Struct]] = SinchOptions
     capabilities = Capabilities(look_up="reference", inbound=True, settle_s=SETTLE_S)
 
     def __init__(self, name: str, options: SinchOptions) -> None:
-        token = options.api_token.reveal()
+        token, secret = (each.reveal() if each else "" for each in (options.api_token, options.key_secret))
         self._keys = tuple(key.reveal() for key in options.webhook_secret)
         self._proof = _proof.Proof(options.callbacks or _proof.NONE)
-        base_url = options.base_url or f"https://{options.region}.sms.api.sinch.com"
-        super().__init__(name, base_url, [token, *self._keys, *self._proof.secrets])
-        self._batches = f"{self._base_url}/xms/v1/{options.service_plan_id}/batches"
-        self._token = ("Authorization", f"Bearer {token}")
+        host = f"{options.region}.sms.api.sinch.com" if token else f"zt.{options.region}.sms.api.sinch.com"
+        base_url = options.base_url or f"https://{host}"
+        super().__init__(name, base_url, [token, secret, *self._keys, *self._proof.secrets])
+        self._batches = f"{self._base_url}/xms/v1/{options.service_plan_id or options.project_id}/batches"
+        self._known = (("Authorization", f"Bearer {token}"),) if token else ()
+        auth = f"{options.auth_url.rstrip('/')}/oauth2/token"
+        self._grant = _vendor.grant(auth, options.key_id, secret) if secret else None
 
     def submit(self, attempt: Attempt) -> HttpRequest:
         message, valid = attempt.message, timedelta(seconds=attempt.valid_s)
@@ -123,7 +134,7 @@ class Sinch(_vendor.Vendor):
             "client_reference": attempt.reference,
         }
         body = msgspec.json.encode({name: value for name, value in fields.items() if value})
-        return HttpRequest("POST", self._batches, (self._token, _vendor.JSON), body)
+        return HttpRequest("POST", self._batches, (*self._known, _vendor.JSON), body, self._grant)
 
     def answer(self, response: HttpResponse) -> Answer:
         id_, code, text = _wire.texts(_wire.decode(response.body), "/id", "/code", "/text")
@@ -135,7 +146,7 @@ class Sinch(_vendor.Vendor):
         query = {"client_reference": attempt.reference, "page_size": "10"}
         if attempt.leased_us:
             query["start_date"] = _instant(attempt.leased_us, -LOOK_BACK)
-        return HttpRequest("GET", f"{self._batches}?{urlencode(query)}", (self._token,))
+        return HttpRequest("GET", f"{self._batches}?{urlencode(query)}", self._known, b"", self._grant)
 
     def found(self, attempt: Attempt, response: HttpResponse) -> LookUpResult:
         document = _wire.decode(response.body)
@@ -186,12 +197,9 @@ class Sinch(_vendor.Vendor):
 
     def _check_signature(self, callback: Callback) -> None:
         theirs, nonce, at = (callback.headers.get(f"x-sinch-webhook-signature{of}", "") for of in _SIGNED)
-        try:
-            digest = base64.b64decode(theirs, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise BadSignature from error
         signed = callback.body + f".{nonce}.{at}".encode("utf-8", "replace")
-        if not any(hmac.compare_digest(hmac.digest(key.encode(), signed, "sha256"), digest) for key in self._keys):
+        ours = [base64.b64encode(hmac.digest(key.encode(), signed, "sha256")).decode() for key in self._keys]
+        if not any(_proof.equal(one, theirs) for one in ours):
             raise BadSignature
         _proof.check_fresh(at, callback, _proof.RETRIED_S)
 
@@ -200,5 +208,4 @@ _SIGNED = ("", "-nonce", "-timestamp")
 
 
 def _instant(at_us: int, later: timedelta) -> str:
-    at = datetime.fromtimestamp(at_us // 1_000_000, UTC) + later
-    return f"{at:%Y-%m-%dT%H:%M:%S}.000Z"
+    return f"{_wire.instant(at_us) + later:%Y-%m-%dT%H:%M:%S}.000Z"

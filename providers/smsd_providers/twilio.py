@@ -3,31 +3,24 @@
 Never does IO, never decides. Sources, all as of 2026-11-23:
  - https://www.twilio.com/docs/messaging/api/message-resource (requests, statuses, listing)
  - https://www.twilio.com/docs/api/errors (codes)
- - https://www.twilio.com/docs/usage/security (signatures, checked by the vendor's own RequestValidator)
+ - https://www.twilio.com/docs/usage/security (signatures, in _twilio_signature)
  - https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides (the callback's fragment)
 """
 
-import hmac
 import re
-from base64 import b64encode
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
-from hashlib import sha256
-from hmac import compare_digest
-from itertools import chain
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar, cast
 from urllib.parse import urlencode
 
 import msgspec
-from twilio.request_validator import RequestValidator  # pyright: ignore[reportMissingTypeStubs]
 
 from smsd.provider import (
     Accepted,
     Answer,
     Attempt,
     BadCallback,
-    BadSignature,
     Callback,
     Capabilities,
     Deferred,
@@ -48,7 +41,7 @@ from smsd.provider import (
 )
 from smsd.secret import Secret
 from smsd_providers import _vendor, _wire
-from smsd_providers._vendor import checked_base_url
+from smsd_providers._twilio_signature import Signature
 
 CODES: dict[str, Answer] = {
     str(code): means
@@ -101,7 +94,6 @@ STATUSES: dict[str, ReceiptStatus] = {
 VALIDITY_MAX_S = 36_000
 PAGE_SIZE = 1000  # the vendor's maximum: what one number got in a day fits one page
 LOOK_BACK = timedelta(minutes=5)  # how far their clock may be behind ours
-FIELDS_MAX = 200
 
 _ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
 _SERVICE_SID = re.compile(r"MG[0-9a-fA-F]{32}")
@@ -126,21 +118,10 @@ class TwilioOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("api_key: goes with api_secret, neither works alone")
         if self.messaging_service_sid and not _SERVICE_SID.fullmatch(self.messaging_service_sid):
             raise ValueError("messaging_service_sid: is MG and 32 hexadecimal digits")
-        checked_base_url(self.base_url)
+        _vendor.checked_base_url(self.base_url)
 
 
-class _Validator(Protocol):
-    def validate(self, uri: str, params: object, signature: str) -> bool: ...
-
-
-class _Form(dict[str, list[str]]):
-    """A form as the RequestValidator reads one: it asks `getlist` for names that come more than once."""
-
-    def getlist(self, name: str) -> list[str]:
-        return self[name]
-
-
-class Dialect:
+class Dialect(_vendor.Vendor):
     """Twilio's language, spoken to whoever understands it: the vendor itself, or the built-in carrier."""
 
     capabilities: Capabilities = Capabilities(look_up="listing", inbound=True)
@@ -159,24 +140,13 @@ class Dialect:
     ) -> None:
         if not _ACCOUNT_SID.fullmatch(account_sid):
             raise ValueError(f"{name}: account_sid is AC and 32 hexadecimal digits")
-        self.name = name
-        self._base_url = checked_base_url(base_url)
+        self._authorization = _wire.basic(user, password)
+        super().__init__(name, base_url, [password, *tokens, self._authorization.removeprefix("Basic ")])
         self._account_sid = account_sid
         self._path = f"/2010-04-01/Accounts/{account_sid}/Messages.json"
-        self._authorization = _wire.basic(user, password)
-        self._validators: tuple[_Validator, ...] = tuple(
-            cast("_Validator", RequestValidator(token)) for token in tokens
-        )
-        self._keyed = tuple(hmac.new(token.encode(), digestmod="sha1") for token in tokens)
-        self._secrets = frozenset({password, *tokens, self._authorization.removeprefix("Basic ")})
+        self._signature = Signature(tokens)
         self._service = service
         self._fragment = f"#{overrides}" if overrides else ""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r})"
-
-    def secrets(self) -> frozenset[str]:
-        return self._secrets
 
     # ---- Sending -----------------------------------------------------------------------------------------------------
 
@@ -190,8 +160,8 @@ class Dialect:
             "StatusCallback": attempt.callback_url and attempt.callback_url + self._fragment,
             "ValidityPeriod": str(min(attempt.valid_s, VALIDITY_MAX_S)) if attempt.valid_s > 0 else "",
         }
-        content = ("Content-Type", "application/x-www-form-urlencoded")
-        return HttpRequest("POST", self._base_url + self._path, (*self._headers, content), _wire.form(fields).encode())
+        headers = (*self._headers, _vendor.FORM)
+        return HttpRequest("POST", self._base_url + self._path, headers, _wire.form(fields).encode())
 
     @property
     def _headers(self) -> tuple[tuple[str, str], ...]:
@@ -200,20 +170,13 @@ class Dialect:
     def answer(self, response: HttpResponse) -> Answer:
         document = _wire.decode(response.body)
         if response.status == 201:
-            sid, segments = (_wire.scalar(_wire.pick(document, at)) for at in ("/sid", "/num_segments"))
+            sid, segments = _wire.texts(document, "/sid", "/num_segments")
             if not _MESSAGE_SID.fullmatch(sid):
                 return Unknown("201", "created, but the answer names no message")
             return Accepted(sid, _wire.count(segments))
         # {code, message} or, newer, RFC 9457 {code, title, detail}
-        code, detail, message, title = (
-            _wire.scalar(_wire.pick(document, at)) for at in ("/code", "/detail", "/message", "/title")
-        )
-        detail = _wire.said(detail or message or title)
-        means = CODES.get(code)
-        # A 5xx may come after the message was taken (docs/api/errors/20500), whatever its code says.
-        if means is None or not 400 <= response.status < 500 or response.status in (408, 409, 425):
-            return _wire.by_status(response, code, detail)
-        return _wire.filled(means, response, code, detail)
+        code, detail, message, title = _wire.texts(document, "/code", "/detail", "/message", "/title")
+        return _vendor.answered(CODES, response, code, detail or message or title)
 
     # ---- Callbacks ---------------------------------------------------------------------------------------------------
 
@@ -227,11 +190,7 @@ class Dialect:
             return []
         if word not in STATUSES:
             raise BadCallback(f"MessageStatus is one of {', '.join(STATUSES)}")
-        try:
-            reference = _wire.query_value(callback.url, "ref")
-        except ValueError as error:
-            raise BadCallback("the callback's URL cannot be read") from error
-        return [_receipt(sid, word, fields.get("ErrorCode", ""), fields.get("To", ""), reference)]
+        return [_receipt(sid, word, fields.get("ErrorCode", ""), fields.get("To", ""), _vendor.reference(callback))]
 
     def inbound(self, callback: Callback) -> list[Inbound]:
         fields = self._authentic(callback)
@@ -241,41 +200,9 @@ class Dialect:
         parts, took = max(1, _wire.count(fields.get("NumSegments", ""))), fields.get("OptOutType", "")
         return [Inbound(sid, sender, to, fields["Body"], parts, opt_out_type=_vendor.opt_out(took))]
 
-    def _genuine(self, url: str, pairs: Sequence[tuple[str, str]], signature: str) -> bool:
-        """Whether the signature is Twilio's. The plain one over this very URL costs a fourth of what the validator
-        does, which judges all that this does not recognise (other spellings of the port, what was sent twice).
-        """
-        text = (url + "".join(chain.from_iterable(sorted(pairs)))).encode()
-        told = signature.encode("utf-8", "replace")
-        for keyed in self._keyed:
-            signed = keyed.copy()  # the key is worked in already
-            signed.update(text)
-            if compare_digest(b64encode(signed.digest()), told):
-                return True
-        form = _Form()
-        for name, value in pairs:
-            form.setdefault(name, []).append(value)
-        return any(validator.validate(url, form, signature) for validator in self._validators)
-
     def _authentic(self, callback: Callback) -> dict[str, str]:
         """The callback's fields once its signature holds, by whichever token; else BadSignature."""
-        signature = callback.headers.get("x-twilio-signature", "")
-        is_json = "json" in callback.headers.get("content-type", "")
-        try:
-            if is_json:
-                _check_hash(callback)
-            pairs = [] if is_json else _wire.form_pairs(callback.body, FIELDS_MAX)
-            genuine = signature and self._genuine(callback.url, pairs, signature)
-        except ValueError as error:  # a URL or a form that cannot be read was not signed by Twilio
-            raise BadSignature from error
-        if not genuine:
-            raise BadSignature
-        if is_json:
-            document = _wire.decode(callback.body)
-            told = cast("dict[str, object]", document) if isinstance(document, dict) else {}
-            fields = {name: _wire.scalar(value) for name, value in told.items()}
-        else:
-            fields = dict(reversed(pairs))  # of a repeated one the first
+        fields = self._signature.fields(callback)
         if fields.get("AccountSid", self._account_sid) != self._account_sid:
             raise BadCallback("AccountSid is another account's")
         return fields
@@ -286,7 +213,7 @@ class Dialect:
         """The account's messages to this number since the day before the lease began: the filter knows days only."""
         query = {"To": attempt.message.to, "From": attempt.message.sender}
         if attempt.leased_us:
-            query["DateSent>"] = (_instant(attempt.leased_us) - LOOK_BACK).date().isoformat()
+            query["DateSent>"] = (_wire.instant(attempt.leased_us) - LOOK_BACK).date().isoformat()
         query = {name: value for name, value in query.items() if value} | {"PageSize": str(PAGE_SIZE)}
         return HttpRequest("GET", f"{self._base_url}{self._path}?{urlencode(query)}", self._headers)
 
@@ -301,7 +228,7 @@ class Dialect:
             if same is None:
                 return Inconclusive("the listing has a message to this number that cannot be compared")
             if same:
-                sid, word, code = (_wire.scalar(_wire.pick(item, at)) for at in ("/sid", "/status", "/error_code"))
+                sid, word, code = _wire.texts(item, "/sid", "/status", "/error_code")
                 candidates.append(_receipt(sid, word, code, attempt.message.to))
         if candidates:
             return Found(tuple(candidates))
@@ -337,12 +264,6 @@ class Twilio(Dialect):
         )
 
 
-def _check_hash(callback: Callback) -> None:
-    """Of a JSON body the URL alone is signed, which names the body's hash (docs/usage/security). Raises ValueError."""
-    if _wire.query_value(callback.url, "bodySHA256").lower() != sha256(callback.body).hexdigest():
-        raise ValueError("the body's hash is not the one that the URL names")
-
-
 def _receipt(sid: str, word: str, code: str, to: str, reference: str = "") -> Receipt:
     status = STATUSES.get(word, ReceiptStatus.QUEUED)
     code = "" if code == "0" else code
@@ -355,9 +276,7 @@ def _receipt(sid: str, word: str, code: str, to: str, reference: str = "") -> Re
 def _same(attempt: Attempt, item: object) -> bool | None:
     """Whether a listed message is the attempt's; None where that cannot be told (a redacted body, no date)."""
     message = attempt.message
-    sid, direction, to, sender, created = (
-        _wire.scalar(_wire.pick(item, at)) for at in ("/sid", "/direction", "/to", "/from", "/date_created")
-    )
+    sid, direction, to, sender, created = _wire.texts(item, "/sid", "/direction", "/to", "/from", "/date_created")
     if not direction.startswith("outbound") or to != message.to or (message.sender and sender != message.sender):
         return False
     body = _wire.scalar(_wire.pick(item, "/body"))
@@ -368,10 +287,6 @@ def _same(attempt: Attempt, item: object) -> bool | None:
     except (ValueError, TypeError, IndexError):
         return None
     aware = date if date.tzinfo else date.replace(tzinfo=UTC)
-    if attempt.leased_us and aware < _instant(attempt.leased_us) - LOOK_BACK:
+    if attempt.leased_us and aware < _wire.instant(attempt.leased_us) - LOOK_BACK:
         return False
     return True if body and _MESSAGE_SID.fullmatch(sid) else None
-
-
-def _instant(us: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)

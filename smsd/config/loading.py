@@ -160,8 +160,16 @@ def _providers(reader: Reader, raw: object) -> tuple[dict[str, ProviderConfig], 
             types[name] = found
             if "settle_s" not in table:
                 read = msgspec.structs.replace(read, settle_s=plugin.settle_s(found))
+            if _by_network(options) and "callback_networks" not in table:
+                said = f'"network" needs callback_networks in [providers.{name}]: which they may come from'
+                reader.note((*path, "callbacks", "by"), said)
         providers[name] = msgspec.structs.replace(read, options=options or NoOptions())
     return providers, types
+
+
+def _by_network(options: msgspec.Struct | None) -> bool:
+    """Whether nothing proves the provider's callbacks but where they come from."""
+    return getattr(getattr(options, "callbacks", None), "by", "") == "network"
 
 
 def _try_secrets(reader: Reader) -> None:

@@ -13,7 +13,7 @@ from msgspec import Meta, field
 
 from smsd.config.read import Reads
 from smsd.config.regions import REGIONS
-from smsd.core import names
+from smsd.core import names, networks
 from smsd.core.limit import GRAMMAR, Limit, parse
 from smsd.core.senders import SenderRule
 from smsd.secret import Secret, SecretUrl
@@ -131,6 +131,7 @@ Prefix = Annotated[
     str, _matching(r"\+[0-9]{1,15}", 'a prefix such as "+353"', 'expected a number or its beginning, as "+353"')
 ]
 Listen = Annotated[str, Reads(_listen, 'host:port, as "127.0.0.1:8775"', _LISTEN_PATTERN)]
+NetworkText = Annotated[networks.Network, Reads(networks.network, networks.WHAT, networks.GRAMMAR)]
 Url = Annotated[str, Reads(_http_url, 'a url such as "https://sms.example.com"', _URL_PATTERN)]
 
 # ---- What belongs to one host ----------------------------------------------------------------------------------------
@@ -163,6 +164,7 @@ class WebhooksConfig(msgspec.Struct, frozen=True, kw_only=True):
     public_url: Annotated[str, Reads(_url_or_none, "a url", f"(?:{_URL_PATTERN})?")] = (
         ""  # no slash at its end; "": no callbacks are asked for
     )
+    trusted_proxies: tuple[NetworkText, ...] = ()  # whose X-Forwarded-For is believed
 
 
 class OtelConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -315,6 +317,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: Annotated[int, Meta(ge=1, le=100_000)] = 64
     timeout_s: Annotated[float, Meta(ge=0.1, le=300)] = 10
     settle_s: Annotated[float, Meta(ge=0, le=3600)] = 5
+    callback_networks: tuple[NetworkText, ...] = ()  # where its callbacks may come from; (): from anywhere
     options: msgspec.Struct = NoOptions()  # no key: read by the class that `type` names
 
 

@@ -111,16 +111,24 @@ class Flight:
                 self._answered(_read(seat, sent), sent.started_monotonic)
             case Lost():
                 self._answered(Unknown("", sent.detail), sent.started_monotonic)
-            case NotStarted(barred=True):
-                self._settle(moved(leased, SANDBOX, SANDBOXED), "sandboxed")
             case NotStarted():
-                if sent.unreachable:
-                    sender.providers.unreachable(seat, self._ticket, sent.detail, _now_us())
-                elif hurried:
-                    sender.hurried[message.key] += 1
-                    if len(sender.hurried) > HURRIED_MAX:  # others may have sent what is in there
-                        sender.hurried.clear()
-                self._settle(back(leased), "not_started")
+                self._not_started(sent, hurried=hurried)
+
+    def _not_started(self, sent: NotStarted, *, hurried: bool) -> None:
+        """Not a byte of it left: it goes back."""
+        leased, seat, sender = self._leased, self._seat, self._round.sender
+        if sent.barred:
+            self._settle(moved(leased, SANDBOX, SANDBOXED), "sandboxed")
+        elif sent.refused:
+            self._answered(Unusable(sent.detail), 0.0)
+        else:
+            if sent.unreachable:
+                sender.providers.unreachable(seat, self._ticket, sent.detail, _now_us())
+            elif hurried:
+                sender.hurried[leased.message.key] += 1
+                if len(sender.hurried) > HURRIED_MAX:  # others may have sent what is in there
+                    sender.hurried.clear()
+            self._settle(back(leased), "not_started")
 
     @property
     def _ahead_s(self) -> float:

@@ -35,9 +35,10 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
     method: str
     target: str  # as it came: path and query
-    headers: Mapping[str, str]  # names in lower case; of a repeated one the last
+    headers: Mapping[str, str]  # names in lower case; of a repeated one the last, but for X-Forwarded-For
     body: bytes
     unread: int = 0
+    peer: str = ""  # whose connection it came by, an address: a client's or a proxy's
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -114,6 +115,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self._server = server
         self._transport: asyncio.Transport | None = None
+        self._peer = ""
         self._parser = httptools.HttpRequestParser(self)
         self._open: Request | None = None
         self._waiting: deque[Request] = deque()
@@ -139,6 +141,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if peer else ""
         self._server.made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -191,7 +195,10 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._grow(len(name) + len(value) + 4)
         if not self._headed:  # a trailer must not add to what the head says (RFC 9110 §6.5.1)
-            self._headers[_name(name)] = value.rstrip(b" \t").decode(*_CODED)
+            named, told = _name(name), value.rstrip(b" \t").decode(*_CODED)
+            if named == _FORWARDED and named in self._headers:  # a proxy may add a line rather than to one
+                told = f"{self._headers[named]},{told}"
+            self._headers[named] = told
 
     def on_headers_complete(self) -> None:
         self._headed = True
@@ -239,7 +246,7 @@ class Connection(asyncio.Protocol):
 
     def _request(self, body: bytes, unread: int = 0) -> Request:
         target = self._target.decode(*_CODED)
-        return Request(self._parser.get_method().decode(), target, self._headers, body, unread)
+        return Request(self._parser.get_method().decode(), target, self._headers, body, unread, self._peer)
 
     def _go_on(self, size: int) -> None:
         """The request that is read is not whole yet."""
@@ -362,6 +369,7 @@ class Connection(asyncio.Protocol):
 # ---- As text ---------------------------------------------------------------------------------------------------------
 
 _CODED = ("utf-8", "surrogateescape")
+_FORWARDED = "x-forwarded-for"
 _LINES = {int(status): f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 

@@ -1,9 +1,9 @@
 """The only HTTP to providers: one request, one answer, and the truth about whether a byte of it left.
 
-Never decides what an answer means, never follows a redirect, never repeats a request, never sends one whose time to
-start is over, or that the sandbox bars: that check is the last act before the write, on a connection that exists and
-whose buffer is empty. (An event loop that collects writes, as uvloop does, hands them to the kernel at the end of that
-turn.)
+Never decides what an answer means, never follows a redirect, never repeats a request (but once with a new access token
+where a 401 has refused the old one), never sends one whose time to start is over, or that the sandbox bars: that check
+is the last act before the write, on a connection that exists and whose buffer is empty. (An event loop that collects
+writes, as uvloop does, hands them to the kernel at the end of that turn.)
 
 Connections are aiohttp's: it finds, opens, keeps and closes them. Its session is not used, for it takes several times
 what one write and one answer need (transport_wire.py).
@@ -24,6 +24,7 @@ from asyncio_throttle.throttler import Throttler
 from yarl import URL
 
 from smsd.provider import HttpRequest, HttpResponse
+from smsd.shell.tokens import NoToken, Tokens
 from smsd.shell.transport_wire import Broken, Wire
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 KEEPALIVE_S: Final = 4.0  # below the 5 s after which common servers close: a lost race is an unknown outcome
 OPENINGS_PER_S: Final = 250  # new connections to one host
+TOKEN_S: Final = 5.0  # for an access token to come
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -47,6 +49,7 @@ class NotStarted(msgspec.Struct, frozen=True):
     detail: str
     unreachable: bool  # the provider's side: DNS, refused, TLS; False: our own time was over
     barred: bool = False  # the sandbox keeps that number from that provider
+    refused: bool = False  # whoever gives the access tokens that it wants does not know us
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -65,9 +68,11 @@ Barred = Callable[[str, str], bool]
 class Transport:
     """One pool of connections. Start it and call it in the event loop that it is used in."""
 
-    def __init__(self, barred: Barred) -> None:
+    def __init__(self, barred: Barred, clock: Callable[[], float] = monotonic) -> None:
+        """`clock`: seconds, for the lives of access tokens."""
         self._barred = barred
         self._gate = _Gate()
+        self._tokens = Tokens(self._ask, clock)
         self._connector: _Connector | None = None
         self._origins: dict[str, _Origin] = {}
 
@@ -77,6 +82,7 @@ class Transport:
 
     async def close(self) -> None:
         """Closes every connection, also those in use."""
+        self._tokens.close()
         if self._connector is not None:
             await self._connector.close()
 
@@ -90,11 +96,64 @@ class Transport:
         """Sends one message to the number `to`. `start_by` is an instant of time.monotonic() after which no first byte
         may leave; `timeout_s` counts from that byte to the whole answer. Raises nothing, and is not to be cancelled.
         """
+        if request.token is not None:
+            return await self._shown(provider, to, request, request.token, timeout_s, start_by, self._gate)
         return await self._send(provider, to, request, timeout_s, start_by, self._gate)
 
     async def fetch(self, provider: str, request: HttpRequest, *, timeout_s: float) -> Sent:
         """Asks for something that changes nothing at the provider, such as a look-up."""
+        if request.token is not None:
+            return await self._shown(provider, None, request, request.token, timeout_s, None, _Gate())
         return await self._send(provider, None, request, timeout_s, None, _Gate())
+
+    # ---- With an access token ----------------------------------------------------------------------------------------
+
+    async def _shown(
+        self,
+        provider: str,
+        to: str | None,
+        request: HttpRequest,
+        by: HttpRequest,
+        timeout_s: float,
+        start_by: float | None,
+        gate: "_Gate",
+    ) -> Sent:
+        """Sends it with the token that it wants. One that is refused may have ended too early, and nothing was done:
+        another one is shown, once.
+        """
+        again = False
+        while True:
+            wait_s = timeout_s if start_by is None else start_by - monotonic()
+            if (held := self._held(provider, to, wait_s, gate)) is not None:
+                return held
+            token = self._tokens.kept(provider, by) or await self._token(provider, by, wait_s, gate)
+            if isinstance(token, NotStarted):
+                return token
+            headers = (*request.headers, ("Authorization", f"Bearer {token}"))
+            shown = HttpRequest(request.method, request.url, headers, request.body)
+            sent = await self._send(provider, to, shown, timeout_s, start_by, gate)
+            if again or not isinstance(sent, Answered) or sent.response.status != 401:
+                return sent
+            if not self._tokens.refused(by, token):
+                return sent
+            again = True
+
+    async def _token(self, provider: str, by: HttpRequest, wait_s: float, gate: "_Gate") -> str | NotStarted:
+        try:
+            async with asyncio.timeout(wait_s) as patience:
+                with gate.waiting(patience):
+                    return await self._tokens.fetched(provider, by)
+        except TimeoutError:
+            why = _DRAINING if gate.closed else f"{provider}: no access token within {wait_s:g} s"
+            return NotStarted(why, unreachable=False)
+        except NoToken as error:
+            return NotStarted(f"{provider}: no access token: {error}", unreachable=True, refused=error.refused)
+
+    async def _ask(self, provider: str, by: HttpRequest) -> HttpResponse | str:
+        sent = await self._send(provider, None, by, TOKEN_S, None, _Gate())
+        return sent.response if isinstance(sent, Answered) else sent.detail
+
+    # ---- Without one -------------------------------------------------------------------------------------------------
 
     async def _send(
         self,
@@ -107,11 +166,9 @@ class Transport:
     ) -> Sent:
         if self._connector is None:
             raise RuntimeError("start() comes first")
-        if to is not None and self._barred(provider, to):
-            return _BARRED
         wait_s = timeout_s if start_by is None else start_by - monotonic()
-        if gate.closed or wait_s <= 0:
-            return NotStarted(_TOO_LATE, unreachable=False)
+        if (held := self._held(provider, to, wait_s, gate)) is not None:
+            return held
         try:
             origin, octets = self._written(request)
         except ValueError as error:  # what cannot be sent reaches nobody
@@ -140,6 +197,12 @@ class Transport:
                 timer.cancel()
         finally:
             connection.release()  # closes it where nothing more is to be had from it
+
+    def _held(self, provider: str, to: str | None, wait_s: float, gate: "_Gate") -> NotStarted | None:
+        """Why it does not even begin to start."""
+        if to is not None and self._barred(provider, to):
+            return _BARRED
+        return NotStarted(_TOO_LATE, unreachable=False) if gate.closed or wait_s <= 0 else None
 
     async def _open(
         self, connector: "_Connector", origin: "_Origin", wait_s: float, gate: "_Gate", provider: str

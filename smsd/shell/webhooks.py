@@ -16,6 +16,7 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from smsd.config import SANDBOX
+from smsd.core.networks import Network, caller, within
 from smsd.provider import (
     BadCallback,
     BadSignature,
@@ -88,7 +89,7 @@ class Webhooks:
             called = read_path(path, self._live.loopback)
         if called is None:
             return _answer(404)
-        if request.method not in ("GET", "POST"):
+        if request.method not in ("GET", "POST", "OPTIONS"):
             return _answer(405)
         name = called.provider
         try:
@@ -97,10 +98,13 @@ class Webhooks:
             return _answer(404)
         except SecretError as error:
             return self._refuse(503, name, "unavailable", str(error))
+        networks = config.providers[name].callback_networks
+        if networks and (stranger := _stranger(request, networks, config.webhooks.trusted_proxies)):
+            return self._refuse(403, name, "forged", stranger)
         if request.unread:
             return self._refuse(request.unread, name, *_UNREAD[request.unread])
         url, now_us, known = f"{called.url}{mark}{query}", time.time_ns() // 1000, self._documents.kept
-        callback = Callback(request.method, url, request.headers, request.body, now_us, known)
+        callback = Callback(request.method, url, request.headers, request.body, now_us, known, bool(networks))
         return self._take(called, provider, callback, reply)
 
     def _take(self, called: Called, provider: Provider, callback: Callback, reply: Reply) -> Answer:
@@ -108,6 +112,8 @@ class Webhooks:
         try:
             if provider.capabilities.greets and (greeting := cast("Greeter", provider).greeting(callback)) is not None:
                 return self._greet(name, greeting)
+            if callback.method == "OPTIONS":  # CloudEvents' way to ask whether we want them, and nothing else
+                return _answer(405)
             both = provider.capabilities.one_webhook
             texts = provider.inbound(callback) if called.kind == "inbound" or both else []
             receipts = provider.receipts(callback) if called.kind == "status" or both else []
@@ -211,6 +217,15 @@ def read_path(path: str, public_url: str) -> Called | None:
     if len(rest) > 1 or "" in (name, *rest):
         return None
     return Called(name, kind, public_url + inner)
+
+
+def _stranger(request: Request, networks: Sequence[Network], trusted: Sequence[Network]) -> str:
+    """Why a request comes from none of the networks; "" where it does."""
+    at = caller(request.peer, request.headers.get("x-forwarded-for", ""), trusted)
+    if within(at, networks):
+        return ""
+    told = at or "no address that can be read"
+    return f"it comes from {told}, outside callback_networks; is that our own proxy: [webhooks] trusted_proxies"
 
 
 def _addressed(provider: str, receipt: Receipt) -> ReceiptFor:

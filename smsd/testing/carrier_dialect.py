@@ -7,7 +7,7 @@ providers, from the vendors' documents, so that each can convict the other.
 
 import hmac
 import re
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from binascii import a2b_qp
 from collections.abc import Mapping
 from functools import lru_cache
@@ -28,16 +28,21 @@ DIALECTS: Mapping[str, str] = {
     "plivo": "smsd.testing.dialects.plivo:Plivo",
     "telnyx": "smsd.testing.dialects.telnyx:Telnyx",
     "sinch": "smsd.testing.dialects.sinch:Sinch",
+    "sinch-project": "smsd.testing.dialects.sinch:SinchProject",
     "infobip": "smsd.testing.dialects.infobip:Infobip",
     "bird": "smsd.testing.dialects.bird:Bird",
     "messagebird": "smsd.testing.dialects.messagebird:MessageBird",
     "bandwidth": "smsd.testing.dialects.bandwidth:Bandwidth",
     "aws": "smsd.testing.dialects.aws:Aws",
     "azure": "smsd.testing.dialects.azure:Azure",
+    "azure-entra": "smsd.testing.dialects.azure:AzureEntra",
     "clickatell": "smsd.testing.dialects.clickatell:Clickatell",
     "kannel": "smsd.testing.dialects.kannel:Kannel",
 }
-"""Each by the `type` of the provider that speaks it."""
+"""Each by the `type` of the provider that speaks it, and where that has another way to be known, by this too."""
+
+
+GRANTED_S = 3  # the life of an access token
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +162,14 @@ class Keyed(Dialect, Protocol):
         ...
 
 
+class Granting(Dialect, Protocol):
+    """A vendor that gives access tokens, and wants to see them."""
+
+    def granted(self, request: Request) -> Said | None:
+        """The answer to a request for an access token; None for any other."""
+        ...
+
+
 def dialect(name: str, account: Account) -> Dialect:
     """Raises KeyError where nobody speaks so."""
     module, _, kind = DIALECTS[name].partition(":")
@@ -262,6 +275,31 @@ def bearer(request: Request) -> str:
     """The token of a Bearer authorization; "" for none."""
     scheme, _, token = request.head.fields.get(b"authorization", b"").partition(b" ")
     return token.strip().decode("ascii", "replace") if scheme.lower() == b"bearer" else ""
+
+
+def grant(request: Request, account: Account, now_us: int) -> Said:
+    """The answer to a client that asks for an access token by its own credentials (RFC 6749 §4.4): one of a short life,
+    so that it is renewed in any rehearsal.
+    """
+    known = request.head.fields.get(b"authorization", b"")
+    ours = b"Basic " + b64encode(f"{account.user}:{account.secret}".encode())
+    if not hmac.compare_digest(known, ours):
+        return Said(401, b'{"error": "invalid_client", "error_description": "The client is not known"}')
+    if form(request.body).get("grant_type") != "client_credentials":
+        return Said(400, b'{"error": "unsupported_grant_type"}')
+    until = str(now_us // 1_000_000 + GRANTED_S)
+    given = {"access_token": f"{until}.{_seal(account, until)}", "token_type": "Bearer", "expires_in": GRANTED_S}
+    return Said(200, msgspec.json.encode(given))
+
+
+def holds(request: Request, account: Account, now_us: int) -> bool:
+    """Whether it shows an access token of the account's that has not ended."""
+    until, _, seal = bearer(request).partition(".")
+    return hmac.compare_digest(seal.encode(), _seal(account, until).encode()) and int(until) > now_us // 1_000_000
+
+
+def _seal(account: Account, until: str) -> str:
+    return hmac.digest(account.secret.encode(), until.encode(), "sha256").hex()
 
 
 def token(key: str, claims: Mapping[str, object]) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from smsd.testing import carrier_dialect
 from smsd.testing.carrier_client import Poster
-from smsd.testing.carrier_dialect import Account, Asked, Keyed, Said, Text
+from smsd.testing.carrier_dialect import Account, Asked, Granting, Keyed, Said, Text
 from smsd.testing.carrier_faults import TAKEN, Dice, Fate, Faults, Outcome, Timing
 from smsd.testing.carrier_http import Link, Request
 from smsd.testing.carrier_ledger import Ledger, Record, hashed, split_reference
@@ -44,6 +44,7 @@ class Carrier:
     def __init__(self, options: Options, loop: asyncio.AbstractEventLoop) -> None:
         self.options = options
         self.dialect = carrier_dialect.dialect(options.dialect, options.account)
+        self._granting = cast("Granting", self.dialect) if hasattr(self.dialect, "granted") else None
         self.timers = Timers(loop)
         self.links: set[Link] = set()
         # 22 of the 32 digits: unlike the luck, the ids of two runs must not collide in a store that outlives them.
@@ -83,7 +84,9 @@ class Carrier:
 
     def handle(self, link: Link, request: Request) -> None:
         """Answers a request of the vendor's API."""
-        if not self.dialect.admits(request):
+        if self._granting is not None and (said := self._granting.granted(request)) is not None:
+            link.reply(said.status, said.body, said.headers, said.content)
+        elif not self.dialect.admits(request):
             self.unauthorised += 1
             self._refuse(link, 20003)
         elif (asked := self.dialect.read(request)) is not None:

@@ -32,6 +32,9 @@ that is not here: [ADDING_A_PROVIDER.md](ADDING_A_PROVIDER.md); a gateway with a
 - **Receipts**: *each*: the callback URL travels with each message and carries our reference; *account*: set the URL
   `…/webhooks/<name>/status` in the vendor's portal; *segment*: one for each segment, made one truth here.
 - **Texts**: whether what people send back comes here, to `…/webhooks/<name>/inbound`.
+- **Callbacks** are proven by the vendor's signature where it signs, else by `callbacks`: a secret in the URL (`by` is
+  "path" or "query"), in a header, by Basic or an HMAC; or by the "network" alone. `callback_networks`, a key of any
+  provider, names the networks that they may come from ([OPERATING.md](OPERATING.md#run-it-day-by-day)).
 - **Rehearsed**: whether the built-in carrier speaks it.
 
 | type | speaks | sent twice? | receipts | texts | rehearsed |

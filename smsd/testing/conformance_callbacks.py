@@ -55,10 +55,11 @@ def signature(subject: Subject, vector: Vector) -> None:
 
 
 def tampering(subject: Subject, vector: Vector) -> None:
-    """A genuine callback is refused once anything that its signature covers was changed."""
+    """A genuine callback is refused once anything that its signature covers was changed, wherever it comes from."""
     verb = _verb(subject, vector)
     for what, forged in _tampered(subject, vector):
-        hold(_refused(verb, forged), f"a callback is taken though {what}")
+        near = msgspec.structs.replace(forged, from_network=True)
+        hold(_refused(verb, near), f"a callback is taken though {what}")
 
 
 def pointing(subject: Subject, vector: Vector) -> None:

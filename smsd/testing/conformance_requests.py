@@ -231,6 +231,10 @@ def _well_formed(made: HttpRequest, what: str) -> None:
     hold(len(named) == len(set(named)), f"{what}: a header is there twice")
     hold(made.method not in ("GET", "HEAD") or not made.body, f"{what}: a {made.method} has no body")
     hold(not made.body or "content-type" in named, f"{what}: a body comes with its Content-Type")
+    if made.token is not None:
+        hold("authorization" not in named, f"{what}: where a token is wanted, Authorization is the transport's")
+        hold(made.token.token is None, f"{what}: what asks for a token wants none itself")
+        _well_formed(made.token, f"{what}: what asks for its token")
 
 
 def _proper_answer(subject: Subject, read: Answer, response: HttpResponse) -> None:
@@ -269,6 +273,8 @@ def _responses(subject: Subject) -> Iterator[tuple[str, HttpResponse]]:
 
 def _requests(subject: Subject) -> Iterator[tuple[str, HttpRequest]]:
     one: Attempt = attempt()
-    yield "submit", subject.provider.submit(one)
+    made = {"submit": subject.provider.submit(one)}
     if subject.provider.capabilities.look_up != "none":
-        yield "look_up", subject.provider.look_up(one)
+        made["look_up"] = subject.provider.look_up(one)
+    yield from made.items()
+    yield from ((f"the token of {name}", each.token) for name, each in made.items() if each.token is not None)

@@ -1,5 +1,6 @@
 """What smsd.config.loading must hold: a whole config, or every mistake of every file at once."""
 
+import re
 import time
 from pathlib import Path
 
@@ -132,7 +133,7 @@ def test_nonsense_in_the_place_of_a_section_is_told_and_harms_nothing(tmp_path: 
         ("", ': the key "base_url" is missing'),
         ('base_url = "x"\nretries = -1', ".retries: must not be negative"),
         ('base_url = "bad"', ": the base_url is bad"),
-        ('base_url = "x"\noptions = 1', ".options: unknown key: known are base_url, limits, max_in_flight, retries, "),
+        ('base_url = "x"\noptions = 1', ".options: unknown key: known are base_url, callback_networks, limits, max_"),
         ('base_url = "x"\ntoken = "file:gone"', ".token: the file gone cannot be read: No such file or directory"),
     ],
 )
@@ -141,6 +142,33 @@ def test_a_provider_s_own_keys_are_judged_by_its_class(tmp_path: Path, keys: str
     text = ROUTE + '[providers.main]\ntype = "tests.config.dummy:Dummy"\n' + keys
     (mistake,) = mistakes(tmp_path, text)
     assert mistake.split(": ", 1)[1].startswith("providers.main" + told)
+
+
+ENV = {"GATEWAY": "secret"}
+GATEWAY = """
+[providers.plain]
+type = "kannel"
+base_url = "http://127.0.0.1:13013/cgi-bin/sendsms"
+username = "smsd"
+password = "env:GATEWAY"
+callbacks = { by = "network" }
+"""
+
+
+def test_where_callbacks_come_from_is_judged(tmp_path: Path):
+    """What is no network, and a proof by the network that names none, are told with their lines."""
+    text = ROUTE + PROVIDER + GATEWAY + 'callback_networks = ["192.0.2.7/24"]\n'
+    (mistake,) = mistakes(tmp_path, '[webhooks]\ntrusted_proxies = ["10.0.0.0/8", "::1"]\n' + text, ENV)
+    says = "providers.plain.callback_networks[0]: the address lies within 192.0.2.0/24: write that for all of it"
+    assert says in mistake
+    assert re.search(r"smsd\.toml:[0-9]+: ", mistake)
+    (mistake,) = mistakes(tmp_path, text.replace("callback_networks", "#"), ENV)
+    says = 'providers.plain.callbacks.by: "network" needs callback_networks in [providers.plain]: which they may come'
+    assert says in mistake
+    text = text.replace("7/24", "0/24")
+    assert mistakes(tmp_path, text, ENV) == []
+    (mistake,) = mistakes(tmp_path, text.replace('by = "network"', 'by = "network", secrets = ["env:GATEWAY"]'), ENV)
+    assert 'callbacks.by: "network" has no secrets' in mistake
 
 
 def test_without_secrets_a_reference_that_leads_nowhere_is_no_mistake(tmp_path: Path):

@@ -3,6 +3,7 @@
 import base64
 import re
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import msgspec
 import pytest
@@ -42,6 +43,43 @@ def test_nothing_is_left_unchecked() -> None:
     assert skipped == ["callback url", "idempotency", "look-up"]
 
 
+def entra(**keys: object) -> Azure:
+    told: dict[str, object] = {"tenant_id": "t-1", "client_id": "c-1", "client_secret": Secret("env:CODE", env=ENV)}
+    url = "https://res.communication.azure.com"
+    return Azure("main", AzureOptions(base_url=url, **told | keys))  # pyright: ignore[reportArgumentType]
+
+
+def test_entra_id_conforms_too(tmp_path: Path) -> None:
+    """Nothing is signed then: the request wants an access token, for the scope that Microsoft's own SDK asks for."""
+    client = {"tenant_id": "t-1", "client_id": "c-1"}
+    vectors = msgspec.json.decode(VECTORS.read_bytes())
+    key = vectors[0]["options"].pop("access_key")
+    vectors[0]["options"] |= client | {"client_secret": key}
+    (tmp_path / "entra.json").write_bytes(msgspec.json.encode(vectors))
+    told = [check.run() for check in checks(Azure, tmp_path / "entra.json", sign)]
+    assert [result.detail for result in told if result.outcome is Outcome.FAILED] == []
+    request = entra().submit(attempt())
+    assert [name for name, _ in request.headers] == ["Content-Type"]
+    assert request.token is not None
+    assert request.token.url == "https://login.microsoftonline.com/t-1/oauth2/v2.0/token"
+    assert parse_qs(request.token.body.decode())["scope"] == ["https://communication.azure.com//.default"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"client_id": ""}, "^access_key: give access_key, or else tenant_id and client_id and client_secret"),
+        ({"access_key": Secret("env:KEY", env=ENV)}, "^access_key: give access_key, or else tenant_id"),
+        ({"tenant_id": "a/b"}, "^tenant_id: is the directory's id or domain"),
+        ({"auth_url": "login.microsoftonline.com"}, "^auth_url: is https:// and a host"),
+    ],
+)
+def test_half_a_way_to_be_known_is_a_mistake(keys: dict[str, object], says: str) -> None:
+    """The sentence names the key and what is right."""
+    with pytest.raises(ValueError, match=says):
+        entra(**keys)
+
+
 def test_a_request_is_signed_as_the_sdk_signs_it() -> None:
     """The vector request-hmac-sha256, by azure-communication-sms 1.1.0 with its clock fixed."""
     body = b'{"from":"+14255550001","smsRecipients":[{"to":"+14255550002"}],"message":"hi"}'
@@ -78,6 +116,16 @@ def test_event_grid_is_answered_with_its_code() -> None:
     assert made().greeting(by_name["delivered"]) is None
     with pytest.raises(BadSignature):
         made().greeting(msgspec.structs.replace(asked, url="https://sms.example.com/webhooks/main/status?code=guess"))
+
+
+def test_cloud_events_are_welcome_too() -> None:
+    """The question comes by OPTIONS, and the origin that it names may send; a stranger learns nothing."""
+    asked = {vector.name: vector.callback for vector in read_vectors(VECTORS)}["handshake of CloudEvents"]
+    welcome = (("WebHook-Allowed-Origin", "eventgrid.azure.net"), ("WebHook-Allowed-Rate", "*"))
+    assert made().greeting(asked) == Greeting(headers=welcome)
+    guess = msgspec.structs.replace(asked, url="https://sms.example.com/webhooks/main/status?code=guess", headers={})
+    with pytest.raises(BadSignature):
+        made().greeting(guess)
 
 
 def test_a_key_that_is_none_is_a_mistake() -> None:

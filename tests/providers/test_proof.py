@@ -52,6 +52,16 @@ def test_the_told_url_carries_the_proof(by: str, name: str, told: str) -> None:
     assert holds(rules(by, name), called(told)) is (told != TOLD)
 
 
+def test_a_network_may_be_all_the_proof() -> None:
+    """Where the callback comes from counts by "network" alone; it stands in for no secret."""
+    from_network = msgspec.structs.replace(called(), from_network=True)
+    assert holds(Callbacks(by="network"), from_network)
+    assert not holds(Callbacks(by="network"), called())
+    assert Proof(Callbacks(by="network")).told(TOLD) == TOLD
+    assert not holds(rules("header", "X-Token"), from_network)
+    assert not holds(NONE, from_network)
+
+
 @pytest.mark.parametrize("secret", ["new secret/1", "old"])
 def test_either_secret_is_taken(secret: str) -> None:
     """While a secret is changed, both hold."""

@@ -51,6 +51,41 @@ def test_nothing_is_left_unchecked() -> None:
     assert skipped == ["idempotency"]
 
 
+def test_a_project_conforms_too(tmp_path: Path) -> None:
+    """With an access key in place of the plan's token: its hosts have another name, its requests want access tokens."""
+    key = {"project_id": "p-1", "key_id": "k-1", "key_secret": "env:SINCH_API_TOKEN"}
+    vectors = msgspec.json.decode(VECTORS.read_bytes())
+    kept = {name: vectors[0]["options"][name] for name in ("webhook_secret", "region")}
+    vectors[0]["options"] = kept | key
+    (tmp_path / "project.json").write_bytes(msgspec.json.encode(vectors))
+    told = [check.run() for check in checks(Sinch, tmp_path / "project.json", sign)]
+    assert [result.detail for result in told if result.outcome is Outcome.FAILED] == []
+    provider = sinch(service_plan_id="", api_token=None, project_id="p-1", key_id="k-1", key_secret=TOKEN)
+    for request in (provider.submit(attempt()), provider.look_up(attempt())):
+        assert request.url.startswith("https://zt.us.sms.api.sinch.com/xms/v1/p-1/batches")
+        assert request.token is not None
+        assert request.token.url == "https://auth.sinch.com/oauth2/token"
+        known = dict(request.token.headers)["Authorization"].removeprefix("Basic ")
+        assert base64.b64decode(known) == b"k-1:token-1"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"service_plan_id": ""},
+        {"api_token": None},
+        {"project_id": "p-1"},
+        {"service_plan_id": "", "api_token": None, "project_id": "p-1", "key_id": "k-1"},
+    ],
+)
+def test_half_a_way_to_be_known_is_a_mistake(keys: dict[str, object]) -> None:
+    """A plan with its token or a project with its key, each whole, and not both."""
+    with pytest.raises(
+        ValueError, match=r"^service_plan_id: give service_plan_id and api_token, or else project_id and "
+    ):
+        sinch(**keys)
+
+
 def test_where_nothing_is_signed_basic_is_the_proof() -> None:
     """The name and the password are those that the account manager was given."""
     provider = sinch(callbacks=Callbacks(by="basic", name="smsd", secrets=(TOKEN,)))

@@ -1,5 +1,6 @@
 """What vendors' files start from."""
 
+import base64
 import re
 import sys
 
@@ -35,6 +36,17 @@ def test_a_code_stands_in_the_table_once() -> None:
     """Two meanings of one code are a mistake of the author."""
     with pytest.raises(ValueError, match="3 stands in the table twice"):
         _vendor.codes((Refused("refused"), "3"), (Deferred(), "2 3"))
+
+
+def test_a_grant_is_asked_for_as_the_rfc_has_it() -> None:
+    """RFC 6749 §2.3.1: the id and the secret are form-encoded before they become Basic; §4.4.2: the form."""
+    asked = _vendor.grant("https://auth.example.com/token", "the id", "a/b:c+d", "https://api.example.com//.default")
+    headers = dict(asked.headers)
+    assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")) == b"the+id:a%2Fb%3Ac%2Bd"
+    assert headers["Content-Type"] == "application/x-www-form-urlencoded"
+    scope = b"&scope=https%3A%2F%2Fapi.example.com%2F%2F.default"
+    assert (asked.method, asked.body) == ("POST", b"grant_type=client_credentials" + scope)
+    assert _vendor.grant("https://auth.example.com/token", "a", "b").body == b"grant_type=client_credentials"
 
 
 @pytest.mark.parametrize(("status", "certain"), [(400, True), (422, True), (408, False), (409, False), (500, False)])

@@ -199,3 +199,8 @@ def test_a_form_is_written_as_urllib_writes_it(text: str) -> None:
     assert _wire.form({"Body": text, "Empty": "", "To": "+353861234567"}) == urlencode(
         {"Body": text, "To": "+353861234567"}
     )
+
+
+def test_an_instant_is_told_in_utc() -> None:
+    """To the microsecond."""
+    assert _wire.instant(1_795_561_297_000_001).isoformat() == "2026-11-24T23:01:37.000001+00:00"

@@ -20,7 +20,9 @@ from smsd.shell.metrics import Metrics
 from smsd.shell.sender import Sender
 from smsd.shell.transport import Transport
 from smsd.store import holds, keys
+from tests.support import granting
 from tests.support.gateway import Gateway, Lines, Received
+from tests.support.granting import Vendor, response
 from tests.support.valkey import Valkey
 from tests.support.wire import Wire
 from tests.support.world import HOUR, SECOND, World
@@ -110,6 +112,12 @@ async def post(redis: Redis, gateway: Gateway, tmp_path: Path) -> AsyncIterator[
     post = Post(redis, gateway, tmp_path)
     yield post
     await post.close()
+
+
+@pytest.fixture
+async def vendor() -> AsyncIterator[Vendor]:
+    async with granting.vendor() as vendor:
+        yield vendor
 
 
 class Deaf:
@@ -386,6 +394,36 @@ async def test_unusable_credentials_do_not_fail_the_backlog(post: Post, gateway:
     assert record is not None
     assert record.tries == 0
     assert (await post.lines.until("provider_stopped", provider="main"))[0]["detail"] == "no such token"
+
+
+async def test_without_an_access_token_nothing_leaves(post: Post, gateway: Gateway, vendor: Vendor) -> None:
+    """Whoever gives them refuses us: the provider is stopped with a clear sentence, and messages wait unharmed."""
+    vendor.grant = lambda: response(401, error="invalid_client", error_description="salt")
+    await post.open(token_url=f"{vendor.url}/token")
+    await post.put_in("m1")
+    [line] = await post.lines.until("provider_stopped", provider="main")
+    host = vendor.url.removeprefix("http://")
+    why = f"main: no access token: {host} answered 401 (invalid_client): are the id and the secret right?"
+    assert line["detail"] == why
+    [settled] = await post.settled()
+    record = await post.shard.record("acme/m1")
+    assert record is not None
+    assert (settled["state"], record.state, record.tries, gateway.received) == ("queued", "queued", 0, [])
+    vendor.grant = vendor.give
+    post.pass_time(60 * SECOND)
+    await post.settled(1, state="submitted")
+    assert "t1" not in str(post.lines.lines)
+
+
+async def test_where_tokens_come_from_may_be_dead(post: Post, gateway: Gateway, vendor: Vendor) -> None:
+    """Then so is the provider, and its messages leave by the other."""
+    vendor.grant = lambda: response(503)
+    main = gateway.provider("main", token_url=f"{vendor.url}/token")
+    await post.open(routes=BOTH, providers=main + gateway.provider("spare"))
+    await post.put_in(*(f"m{n}" for n in range(5)))
+    assert {line["provider"] for line in await post.settled(5, state="submitted")} == {"spare"}
+    [line] = await post.lines.until("provider_dead", provider="main")
+    assert line["detail"].endswith(" answered 503")
 
 
 async def test_an_account_that_refuses_us_is_paused_for_all(post: Post, gateway: Gateway) -> None:

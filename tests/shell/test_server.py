@@ -98,9 +98,17 @@ async def test_a_request_is_handed_on_whole(site: Site) -> None:
     for pieces in ([whole], [bytes([byte]) for byte in whole]):
         assert (await client.ask(*pieces))[0] == 204
     expected = Request(
-        "POST", "/a?b=%2F", {"host": "x", "x-odd-name": "Grüße", "content-length": "5"}, b"a=b&c"
+        "POST", "/a?b=%2F", {"host": "x", "x-odd-name": "Grüße", "content-length": "5"}, b"a=b&c", peer="127.0.0.1"
     )  # fmt: skip
     assert site.told.requests == [expected, expected]
+
+
+async def test_each_proxy_is_heard(site: Site) -> None:
+    """Lines of X-Forwarded-For are one list in their order, any other header is its last line, and the peer is told."""
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: a, b\r\nX: 1\r\nX-forwarded-for: c\r\nX: 2\r\n\r\n"
+    await (await site.client()).ask(head)
+    [request] = site.told.requests
+    assert (request.headers["x-forwarded-for"], request.headers["x"], request.peer) == ("a, b,c", "2", "127.0.0.1")
 
 
 async def test_a_chunked_body_is_joined_and_its_trailers_are_dropped(site: Site) -> None:

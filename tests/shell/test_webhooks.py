@@ -5,6 +5,7 @@ import base64
 import contextlib
 import hashlib
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -153,9 +154,13 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
     """Serves callbacks over the store of a url: `await make(url, shards=1)`."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def one(url: str, shards: int = 1, extra: str = "", env: Mapping[str, str] | None = None) -> Edge:
+        async def one(
+            url: str, shards: int = 1, extra: str = "", env: Mapping[str, str] | None = None, proxies: str = "[]"
+        ) -> Edge:
             env = {**os.environ, "GATEWAY_TOKEN": TOKEN, **(env or {})}
-            config = configs.config(tmp_path, env=env, extra=MORE + extra, public_url=PUBLIC, limit="100000/s")
+            config = configs.config(
+                tmp_path, env=env, extra=MORE + extra, public_url=PUBLIC, limit="100000/s", proxies=proxies
+            )
             store = connect(url)
             stack.push_async_callback(store.aclose)
             live = Live(config, [Shard(store.client, n) for n in range(shards)])
@@ -303,6 +308,67 @@ async def test_the_proxy_may_leave_the_prefix_in_place(edge: Edge) -> None:
     signature = RequestValidator(AUTH_TOKEN).compute_signature(PUBLIC + path, form)
     assert (await edge.call("/edge" + path, urlencode(form).encode(), X_Twilio_Signature=signature)).status == 204
     assert await edge.state("acme/m1") == "delivered"
+
+
+PLAIN = """
+[providers.plain]
+type = "kannel"
+base_url = "http://127.0.0.1:13013/cgi-bin/sendsms"
+username = "smsd"
+password = "env:GATEWAY_TOKEN"
+callback_networks = {networks}
+callbacks = {callbacks}
+"""
+BEHIND_PROXY = {"networks": '["192.0.2.0/24", "2001:db8::/32"]', "callbacks": '{ by = "network" }'}
+SECRET_TOO = '{ by = "query", name = "token", secrets = ["env:GATEWAY_TOKEN"] }'
+
+
+async def plain(make: Make, store_url: str, **keys: str) -> tuple[Edge, str]:
+    """An edge with a gateway that signs nothing, behind a proxy on loopback, and the path of a receipt of it."""
+    edge = await make(store_url, extra=PLAIN.format(**{**BEHIND_PROXY, **keys}), proxies='["127.0.0.0/8"]')
+    [reference] = await edge.submitted("m1", provider="plain")
+    return edge, f"/webhooks/plain/status?ref={quote(reference, safe='')}&type=1"
+
+
+@pytest.mark.parametrize("caller", ["192.0.2.7", "203.0.113.9, 192.0.2.7", "::ffff:192.0.2.7", "[2001:db8::7]:8080"])
+async def test_where_nothing_is_signed_the_network_is_the_proof(make: Make, store_url: str, caller: str) -> None:
+    """From the networks that the operator names, as the trusted proxy tells, a receipt is taken."""
+    edge, path = await plain(make, store_url)
+    assert (await edge.call(path, X_Forwarded_For=caller)).status == 204
+    assert await edge.state("acme/m1") == "delivered"
+
+
+@pytest.mark.parametrize("caller", ["203.0.113.9", "192.0.2.7, 203.0.113.9", "192.0.2.7, unknown", ""])
+async def test_a_callback_from_elsewhere_is_forged(make: Make, store_url: str, caller: str) -> None:
+    """It is a bare 403, is counted, changes nothing, and the log says where it came from and what would mend it."""
+    edge, path = await plain(make, store_url)
+    headers = {"X_Forwarded_For": caller} if caller else {}
+    response = await edge.call(path, b"", **headers)
+    assert (response.status, response.body) == (403, b"")
+    assert await edge.state("acme/m1") == "submitted"
+    assert edge.counted("smsd_receipts_total") == {'outcome="forged",provider="plain"': 1.0}
+    [line] = edge.logs.lines
+    assert re.search("it comes from .*, outside callback_networks; .*trusted_proxies", line["detail"])
+
+
+async def test_no_proxy_is_trusted_by_itself(make: Make, store_url: str) -> None:
+    """Without trusted_proxies the header says nothing, whoever sends it; the address of the connection counts."""
+    edge = await make(store_url, extra=PLAIN.format(**BEHIND_PROXY))
+    assert (await edge.call("/webhooks/plain/status?ref=x&type=1", X_Forwarded_For="192.0.2.7")).status == 403
+    near = {**BEHIND_PROXY, "networks": '["127.0.0.1"]'}
+    edge = await make(store_url, extra=PLAIN.format(**near))
+    [reference] = await edge.submitted("m2", provider="plain")
+    path = f"/webhooks/plain/status?ref={quote(reference, safe='')}&type=1"
+    assert (await edge.call(path, X_Forwarded_For="203.0.113.9")).status == 204
+
+
+async def test_network_and_secret_must_both_hold(make: Make, store_url: str) -> None:
+    """Each alone is refused: the network is an addition to what else proves a callback."""
+    edge, path = await plain(make, store_url, callbacks=SECRET_TOO)
+    assert (await edge.call(path, X_Forwarded_For="192.0.2.7")).status == 403
+    assert (await edge.call(f"{path}&token={TOKEN}", X_Forwarded_For="203.0.113.9")).status == 403
+    assert await edge.state("acme/m1") == "submitted"
+    assert (await edge.call(f"{path}&token={TOKEN}", X_Forwarded_For="192.0.2.7")).status == 204
 
 
 @pytest.mark.parametrize(
@@ -644,6 +710,43 @@ async def test_a_handshake_is_confirmed_and_answered(certified: tuple[Edge, list
     answer = await edge.call("/webhooks/certified/status", b"proof hello")
     assert (answer.status, answer.body) == (200, b"welcome")
     assert asked[-1] == "/confirm"
+
+
+GRID = """
+[providers.grid]
+type = "azure"
+base_url = "https://res.communication.azure.com"
+access_key = "env:GRID_KEY"
+callbacks = { by = "query", name = "code", secrets = ["env:GATEWAY_TOKEN"] }
+"""
+CLOUD_EVENT = (
+    '{"specversion": "1.0", "type": "Microsoft.Communication.SMSDeliveryReportReceived", "data":'
+    ' {"messageId": "g1", "deliveryStatus": "Delivered", "tag": "REFERENCE"}}'
+)
+
+
+async def test_a_handshake_may_come_by_options(make: Make, store_url: str) -> None:
+    """As CloudEvents have it: once the caller has shown our secret, and only where the vendor asks so."""
+    edge = await make(store_url, extra=GRID, env={"GRID_KEY": "MDEyMw=="})
+
+    async def asks(path: str) -> Answer:
+        asked = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "120"}
+        async with edge.session.options(edge.url + path, headers=asked) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    welcome = await asks(f"/webhooks/grid/status?code={TOKEN}")
+    assert (welcome.status, welcome.headers["WebHook-Allowed-Origin"]) == (200, "eventgrid.azure.net")
+    assert welcome.headers["WebHook-Allowed-Rate"] == "*"
+    assert (await asks("/webhooks/grid/status?code=guess")).status == 403
+    assert [(await asks(f"/webhooks/{name}/status")).status for name in ("main", "gateway", "nobody")] == [
+        405,
+        405,
+        404,
+    ]
+    [reference] = await edge.submitted("m1", provider="grid")
+    told = CLOUD_EVENT.replace("REFERENCE", reference).encode()
+    assert (await edge.call(f"/webhooks/grid/status?code={TOKEN}", told)).status == 204
+    assert await edge.state("acme/m1") == "delivered"
 
 
 BASIC = """

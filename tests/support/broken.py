@@ -301,6 +301,18 @@ class BelievesBody(Http):
         return super().receipts(msgspec.structs.replace(callback, body=callback.body.removesuffix(b"x")))
 
 
+class BelievesItsNetwork(Twilio):
+    """What comes from the right network needs no signature."""
+
+    def receipts(self, callback: Callback) -> list[Receipt]:
+        try:
+            return super().receipts(callback)
+        except BadSignature:
+            if not callback.from_network:
+                raise
+            return []
+
+
 class BelievesNobody(Twilio):
     """It refuses every callback."""
 
@@ -365,6 +377,7 @@ CALLBACKS: dict[type[Twilio] | type[Http], tuple[str, ...]] = {
     BelievesAnybody: ("unsigned callbacks", "tampering (form-delivered)", "signature (forged)"),
     BelievesUrl: ("tampering (form-delivered)",),
     BelievesBody: ("tampering (delivered)",),
+    BelievesItsNetwork: ("tampering (form-delivered)",),
     BelievesNobody: ("signature (form-delivered)", "receipt (opted-out)"),
     Raising: ("hostile contents",),
     ReadsFirst: ("hostile callbacks",),

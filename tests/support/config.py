@@ -21,6 +21,7 @@ listen = "{http}"
 [webhooks]
 listen = "{webhooks}"
 public_url = "{public_url}"
+trusted_proxies = {proxies}
 
 [dispatch]
 drain_s = {drain_s}
@@ -61,6 +62,7 @@ def write(folder: Path, *, extra: str = "", **values: object) -> Path:
         "http": free_address(),
         "webhooks": webhooks,
         "public_url": f"http://{webhooks}",
+        "proxies": "[]",
         "drain_s": 5,
         "limit": "1000/s",
         "carrier": "http://127.0.0.1:9",

@@ -39,6 +39,7 @@ class PlainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     base_url: str
     look_up: Literal["none", "listing", "reference"] = "none"
     idempotency_s: int = 0
+    token_url: str = ""  # who gives the access tokens that its requests show
 
 
 class Plain:
@@ -48,6 +49,9 @@ class Plain:
 
     def __init__(self, name: str, options: PlainOptions) -> None:
         self._url = options.base_url
+        asked = (("Authorization", "Basic c2FsdA=="), ("Content-Type", "application/x-www-form-urlencoded"))
+        by = HttpRequest("POST", options.token_url, asked, b"grant_type=client_credentials")
+        self._token = by if options.token_url else None
         self.capabilities = Capabilities(look_up=options.look_up, idempotency_s=options.idempotency_s)
 
     def submit(self, attempt: Attempt) -> HttpRequest:
@@ -55,7 +59,7 @@ class Plain:
             raise KeyError("fault")
         told = Received("", attempt.reference, attempt.message.to, attempt.message.body, attempt.callback_url,
                         attempt.idempotency_key, attempt.valid_s)  # fmt: skip
-        return HttpRequest("POST", f"{self._url}/send", (), msgspec.json.encode(told))
+        return HttpRequest("POST", f"{self._url}/send", (), msgspec.json.encode(told), self._token)
 
     def answer(self, response: HttpResponse) -> Answer:
         if response.body == b"fault in answer":

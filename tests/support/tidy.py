@@ -21,6 +21,7 @@ LEAVES = ("smsd.text", "smsd.number", "smsd.secret")
 CONFIG_READS = (
     "smsd.core.limit",
     "smsd.core.names",
+    "smsd.core.networks",
     "smsd.core.admit",
     "smsd.core.senders",
 )  # grammars; what admission asks

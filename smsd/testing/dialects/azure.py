@@ -1,4 +1,5 @@
-"""The words of Azure Communication Services SMS: requests signed by HMAC, a status for each recipient, Event Grid.
+"""The words of Azure Communication Services SMS: requests signed by HMAC, or with access tokens of Entra ID, a status
+for each recipient, Event Grid.
 
 Never does IO and never decides. Written from https://learn.microsoft.com/rest/api/communication/sms/sms/send and
 https://learn.microsoft.com/azure/event-grid/communication-services-telephony-sms-events (2026-11).
@@ -7,6 +8,7 @@ https://learn.microsoft.com/azure/event-grid/communication-services-telephony-sm
 import base64
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import ClassVar, cast
@@ -148,6 +150,48 @@ class Azure:
         content, told = ("Content-Type", "application/json; charset=utf-8"), ("aeg-event-type", "Notification")
         body = msgspec.json.encode([event])
         return dialect.post(origin.netloc, f"{target}{mark}code={self._token}", body, content, told)
+
+
+class AzureEntra(Azure):
+    """An application of Entra ID, with a role on the resource: `user` is its id and its directory's. The subscription
+    has the CloudEvents schema (https://learn.microsoft.com/azure/event-grid/cloudevents-schema).
+    """
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account)
+        self._account = account
+
+    def options(self, base_url: str) -> tuple[dict[str, object], dict[str, str]]:
+        told, env = super().options(base_url)
+        del told["access_key"]
+        user = self._account.user
+        client = {"tenant_id": user, "client_id": user, "client_secret": "env:CARRIER_SECRET", "auth_url": base_url}
+        return told | client, env | {"CARRIER_SECRET": self._account.secret}
+
+    def granted(self, request: Request) -> Said | None:
+        if request.head.path != f"/{self._account.user}/oauth2/v2.0/token".encode():
+            return None
+        if dialect.form(request.body).get("scope") != "https://communication.azure.com//.default":
+            return Said(400, b'{"error": "invalid_scope"}')
+        return dialect.grant(request, self._account, time.time_ns() // 1000)
+
+    def admits(self, request: Request) -> bool:
+        return dialect.holds(request, self._account, time.time_ns() // 1000)
+
+    def _post(self, kind: str, data: Mapping[str, object], id_: str, at: str, origin: Origin, target: str) -> bytes:
+        event = {
+            "id": id_,
+            "source": "/subscriptions/s/resourceGroups/g/providers/microsoft.communication/communicationservices/res",
+            "subject": f"/phonenumber/{data['from']}",
+            "type": f"Microsoft.Communication.{kind}",
+            "specversion": "1.0",
+            "time": at,
+            "data": data,
+        }
+        mark = "&" if "?" in target else "?"
+        content = ("Content-Type", "application/cloudevents+json; charset=utf-8")
+        body, asks = msgspec.json.encode(event), ("WebHook-Request-Origin", "eventgrid.azure.net")
+        return dialect.post(origin.netloc, f"{target}{mark}code={self._token}", body, content, asks)
 
 
 def _at(at_us: int) -> str:

@@ -1,4 +1,5 @@
-"""Sinch's words, XMS v1: batches by JSON, a listing by client reference, reports signed over body, nonce and time.
+"""Sinch's words, XMS v1: batches by JSON, a listing by client reference, reports signed over body, nonce and time; by a
+service plan's token, or by a project's access tokens (https://developers.sinch.com/docs/accesskeys/api-reference).
 
 Never does IO and never decides. Written from https://developers.sinch.com/docs/sms/api-reference/sms/tag/Batches and
 https://developers.sinch.com/docs/sms/api-reference/sms/tag/Delivery-reports (2026-11).
@@ -7,6 +8,7 @@ https://developers.sinch.com/docs/sms/api-reference/sms/tag/Delivery-reports (20
 import base64
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import ClassVar, cast
@@ -136,6 +138,32 @@ class Sinch:
             ("x-sinch-webhook-signature-timestamp", at),
             ("x-sinch-webhook-signature-algorithm", "HmacSHA256"),
         )
+
+
+class SinchProject(Sinch):
+    """A project's access key: `user` is its id and the project's, `secret` what is secret of it."""
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account)
+        self._account = account
+
+    def options(self, base_url: str) -> tuple[dict[str, object], dict[str, str]]:
+        told, env = super().options(base_url)
+        key = {
+            "project_id": self._plan,
+            "key_id": self._plan,
+            "key_secret": told.pop("api_token"),
+            "auth_url": base_url,
+        }
+        del told["service_plan_id"]
+        return told | key, env
+
+    def granted(self, request: Request) -> Said | None:
+        asked = request.head.path == b"/oauth2/token"
+        return dialect.grant(request, self._account, time.time_ns() // 1000) if asked else None
+
+    def admits(self, request: Request) -> bool:
+        return dialect.holds(request, self._account, time.time_ns() // 1000)
 
 
 def _batch(record: Record, sid: str, body: str) -> dict[str, object]:
