@@ -47,8 +47,14 @@ class Gaps:
         self._metrics.status(lane.label, "lost")
         self._log.error("status_lost", receiver=lane.name, since=entry, detail=TRIMMED)
 
+    def lost_pending(self) -> None:
+        """Events were trimmed that somebody had read and nobody had kept; nobody knows who wanted them."""
+        for entry in self._pushes.gone:
+            self.lost_unread(entry)
+        self._pushes.gone.clear()
+
     def lost_unread(self, entry: str) -> None:
-        """It was trimmed before anybody had read what is behind that entry."""
+        """It was trimmed before anybody had read what is behind that entry, or kept it."""
         for label in {lane.label for lane in self._lanes.of.values()}:
             self._metrics.status(label, "lost")
         self._log.error("status_lost", receiver="*", since=entry, detail=TRIMMED)
@@ -64,16 +70,15 @@ class Gaps:
 
     async def _page(self, lane: Lane, gap: Gap, filled: Counter[str]) -> int:
         """Returns how many events were looked at."""
-        page, first = await self._pushes.page(gap), await self._pushes.first()
-        trimmed = gap.cursor != first and (page[0][0] == first if page else gap.cursor == gap.start)
+        page = await self._pushes.page(gap)
         wanted = [
             entry
-            for entry, fields in page
+            for entry, fields in page.events
             if gap.tenant in ("", "*", fields.get("tenant")) and lane.receiver.wants(fields)
         ]
         if not await self._pushes.fill(gap, page, wanted):
             return 0
-        if trimmed and not gap.replay:
+        if page.trimmed and not gap.replay:
             self.lost(lane, gap.cursor)  # and nobody knows how many
         filled[lane.name] += len(wanted)
-        return len(page)
+        return len(page.events)

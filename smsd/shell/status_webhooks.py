@@ -203,6 +203,7 @@ class Desk:
             if now >= self._claim_at:
                 self._claim_at = now + CLAIM_EVERY_S * random.uniform(0.8, 1.2)
                 await self._take_in(await self.pushes.claim(CLAIM_IDLE_MS))
+                self._gaps.lost_pending()
             if now >= self._tidy_at:
                 self._tidy_at = now + TIDY_EVERY_S * random.uniform(0.8, 1.2)
                 await self.pushes.leave(IDLE_MS)

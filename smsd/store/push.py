@@ -74,6 +74,13 @@ class Gap(msgspec.Struct, frozen=True):
         return f" {self.tenant}" if self.tenant else ""
 
 
+class Page(msgspec.Struct, frozen=True):
+    """Some events of a gap. `trimmed`: others were before them, or in their place, and the stream has them no more."""
+
+    events: list[Event]
+    trimmed: bool
+
+
 class Shut(msgspec.Struct, frozen=True):
     """Why a receiver is told nothing."""
 
@@ -106,6 +113,8 @@ class Pushes:
         self._events = keys.key(shard.number, "events")
         self._last = "$"
         self._forgot = self._asked = ""
+        self.gone: list[str] = []
+        """Entries that were trimmed while they were read and not yet kept, for whoever tells of it and empties this."""
         for redis, command in ((blocking, "XREADGROUP"), (shard.client, "XAUTOCLAIM")):
             redis.set_response_callback(command, _as_sent)
 
@@ -131,7 +140,9 @@ class Pushes:
     async def claim(self, idle_ms: int) -> list[Event]:
         """Some of what has been read by anybody and not acknowledged for so long; it is this process's now."""
         words = ["XAUTOCLAIM", self._events, keys.PUSHERS, self._consumer, idle_ms, "0-0", "COUNT", BATCH]
-        return await self._there(cast("list[Any]", await _command(self._client, *words))[1])
+        _next, entries, *gone = cast("list[Any]", await _command(self._client, *words))
+        self.gone += [entry.decode() for entry in (gone[0] if gone else ())]  # off the list of what is pending already
+        return await self._there(entries)
 
     async def trimmed(self, least_ms: int) -> str:
         """The last entry that the group has read, where events behind it were trimmed unread: it is gone, and the
@@ -154,6 +165,7 @@ class Pushes:
         gone = [entry[0] for entry in entries if entry is not None and entry[1] is None]
         if gone:  # trimmed while it was pending
             await self._client.xack(self._events, keys.PUSHERS, *gone)
+            self.gone += [entry.decode() for entry in gone]
         return [_event(entry_id, flat) for entry_id, flat in filter(None, entries) if flat is not None]
 
     # ---- Pushes ------------------------------------------------------------------------------------------------------
@@ -195,22 +207,36 @@ class Pushes:
         """Of all receivers, also such as have been read to their ends."""
         return await gaps(self._shard)
 
-    async def page(self, gap: Gap) -> list[Event]:
+    async def page(self, gap: Gap) -> Page:
         """The next events of a gap; fewer than PAGE: these are all."""
-        found: Any = await self._client.xrange(self._events, gap.cursor, gap.upto, count=PAGE)
-        return [_event(entry_id, fields) for entry_id, fields in found]
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.xrange(self._events, gap.cursor, gap.upto, count=PAGE)  # pyright: ignore[reportUnknownMemberType]
+            pipe.xrange(self._events, count=1)  # pyright: ignore[reportUnknownMemberType]
+            pipe.xinfo_stream(self._events)
+            try:
+                found, first, told = await cast("Awaitable[Any]", pipe.execute())
+            except ResponseError as error:
+                if "no such key" not in str(error):
+                    raise
+                return Page([], trimmed=False)
+        if found:
+            trimmed = gap.cursor != found[0][0].decode() and found[0][0] == first[0][0]
+        else:
+            last: str = told["last-generated-id"].decode()
+            trimmed = _order(gap.cursor) <= (_order(last) if gap.upto == "+" else min(_order(last), _order(gap.upto)))
+        return Page([_event(entry_id, fields) for entry_id, fields in found], trimmed=trimmed)
 
     async def first(self) -> str:
         """The oldest entry that is kept; "" for none."""
         found: Any = await self._client.xrange(self._events, count=1)
         return found[0][0].decode() if found else ""
 
-    async def fill(self, gap: Gap, page: Sequence[Event], wanted: Sequence[str]) -> bool:
+    async def fill(self, gap: Gap, page: Page, wanted: Sequence[str]) -> bool:
         """Keeps the wanted entries of a page, and moves the gap on. False: somebody else has, or there is no room."""
-        cursor = after(page[-1][0]) if page else gap.cursor
+        cursor = after(page.events[-1][0]) if page.events else gap.cursor
         rest = f" {gap.tenant}" if gap.tenant else ""
         words = (gap.receiver, gap.field if gap.replay else "", str(gap), gap.start, cursor, gap.upto, rest)
-        ended = int(len(page) < PAGE)
+        ended = int(len(page.events) < PAGE)
         return bool(await self._shard.run("push_fill", *words, _encode(wanted), ended, keys.PUSHERS, MOST // 2))
 
     # ---- Receivers ---------------------------------------------------------------------------------------------------

@@ -91,3 +91,21 @@ async def test_what_was_trimmed_before_anybody_read_it_is_told_of(
         assert line["receiver"] == "*"
         assert line["since"]  # its last entry before the trim, or the one that was set
     assert 'endpoint="platform",outcome="lost"' in process.metrics.render().decode()
+
+
+async def test_what_was_trimmed_between_two_processes_is_told_of(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One had read it and died before it kept it; whoever claims it finds it gone."""
+    monkeypatch.setattr(status_webhooks, "CLAIM_EVERY_S", 0.0)
+    monkeypatch.setattr(status_webhooks, "CLAIM_IDLE_MS", 0)
+    name = keys.key(0, "events")
+    async with pushing(store_url, tmp_path, endpoint("platform", "http://127.0.0.1:9/")) as process:
+        await process.until(process.reads)
+        await process.stop()
+        entry = await process.tell("m1")
+        await process.client.xreadgroup(keys.PUSHERS, "dead", {name: ">"})
+        await process.client.xtrim(name, maxlen=0, approximate=False)
+        async with pushing(store_url, tmp_path, endpoint("platform", "http://127.0.0.1:9/")) as other:
+            line = await other.logs.wait("status_lost")
+            assert (line["receiver"], line["since"]) == ("*", entry)

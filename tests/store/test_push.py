@@ -1,6 +1,5 @@
 """What is kept for receivers of status webhooks: each event once, within a bound, and nobody's work twice."""
 
-import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -117,7 +116,7 @@ async def fill_all(desk: Desk) -> None:
         going = False
         for gap in [one for one in await desk.gaps() if one.open]:
             page = await desk.page(gap)
-            going |= await desk.fill(gap, page, [entry for entry, _ in page])
+            going |= await desk.fill(gap, page, [entry for entry, _ in page.events])
 
 
 async def test_beyond_the_bound_a_gap_is_kept_in_place_of_events(
@@ -149,6 +148,28 @@ async def test_beyond_the_bound_a_gap_is_kept_in_place_of_events(
     assert await kept(world) == more
 
 
+async def test_an_old_event_that_comes_late_to_a_full_receiver_is_read_again(
+    world: World, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reader had died; more is kept by now than twice the bound, and the gap begins behind it: it reaches back."""
+    monkeypatch.setattr(module, "MOST", 2)
+    entries = await tell(world, 7)
+    monkeypatch.setattr(module, "BATCH", 3)
+    old = [(entry, [("r", False)]) for entry, _ in await desk.read()]
+    monkeypatch.setattr(module, "BATCH", 100)
+    other = await Desk(world.shard, world.client, "p2").begin()
+    await other.read_in("r")
+    (gap,) = await gaps(world.shard)
+    assert (gap.start, await kept(world)) == (entries[5], entries[3:5])
+    await other.keep(old, LEASE)
+    assert await kept(world) == [*entries[:2], *entries[3:5]]
+    (gap,) = await gaps(world.shard)
+    assert (gap.start, gap.cursor, gap.upto) == (entries[2], entries[2], "+")
+    monkeypatch.setattr(module, "MOST", 100)
+    await fill_all(desk)
+    assert set(await kept(world)) == set(entries)
+
+
 async def test_a_page_is_filled_by_one_process_only(world: World, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes second has seen a gap that is no more."""
     monkeypatch.setattr(module, "MOST", 2)
@@ -157,8 +178,8 @@ async def test_a_page_is_filled_by_one_process_only(world: World, desk: Desk, mo
     (gap,) = await gaps(world.shard)
     page = await desk.page(gap)
     monkeypatch.setattr(module, "MOST", 100)
-    assert await desk.fill(gap, page, [page[0][0]])
-    assert not await desk.fill(gap, page, [page[0][0]])
+    assert await desk.fill(gap, page, [page.events[0][0]])
+    assert not await desk.fill(gap, page, [page.events[0][0]])
     assert len(await kept(world)) == 3
 
 
@@ -258,102 +279,45 @@ async def test_what_was_trimmed_before_it_was_read_is_noticed(world: World, desk
     assert await desk.trimmed(1000) == ""
 
 
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("seed", range(8))
-async def test_whatever_happens_nothing_is_missing(
-    world: World, desk: Desk, monkeypatch: pytest.MonkeyPatch, seed: int, late: bool
+async def test_what_was_trimmed_out_of_a_gap_is_noticed(
+    world: World, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes read, keep, push, fail and fill gaps in any order and beyond the bound, while a receiver is shut
-    now and then: each is told every event, and twice only what a process kept long after it had read it.
-    """
-    monkeypatch.setattr(module, "MOST", 6)
-    monkeypatch.setattr(module, "PAGE", 3)
-    monkeypatch.setattr(module, "BATCH", 4)
-    story = Story(world, [desk, await Desk(world.shard, world.client, "p2").begin()], random.Random(seed), late=late)
-    for _ in range(150):
-        await story.step()
-    await story.end()
-    for name in NAMES:
-        told = story.told[name]
-        assert sorted(set(told)) == sorted(story.entries), name
-        assert late or len(told) == len(story.entries), name
+    """Also where some of it was read before and nothing is left; not where all of it was read."""
+    monkeypatch.setattr(module, "MOST", 1)
+    monkeypatch.setattr(module, "PAGE", 2)
+    entries = await tell(world, 6)
+    await desk.read_in("r")
+    monkeypatch.setattr(module, "MOST", 100)
+    (gap,) = await gaps(world.shard)
+    page = await desk.page(gap)
+    assert ([entry for entry, _ in page.events], page.trimmed) == (entries[1:3], False)
+    await desk.fill(gap, page, [])
+    (gap,) = await gaps(world.shard)
+    client: Any = world.client
+    await client.xtrim(keys.key(0, "events"), minid=entries[4], approximate=False)
+    page = await desk.page(gap)
+    assert ([entry for entry, _ in page.events], page.trimmed) == (entries[4:], True)
+    await client.xtrim(keys.key(0, "events"), maxlen=0, approximate=False)
+    assert await desk.page(gap) == module.Page([], trimmed=True)
+    await desk.fill(gap, page, [])
+    (gap,) = await gaps(world.shard)
+    assert await desk.page(gap) == module.Page([], trimmed=False)
+    await client.delete(keys.key(0, "events"))
+    assert await desk.page(gap) == module.Page([], trimmed=False)
 
 
-NAMES = ("a", "b")
-
-
-class Story:
-    """Random deeds of two processes, and what receivers were told."""
-
-    def __init__(self, world: World, desks: list[Desk], rng: random.Random, *, late: bool) -> None:
-        self.world, self.desks, self.rng, self.late = world, desks, rng, late
-        self.entries: list[str] = []
-        self.told: dict[str, list[str]] = {name: [] for name in NAMES}
-        self.under_way: list[Push] = []
-        self.read_by: dict[int, list[str]] = {0: [], 1: []}
-        world.shard.now_us = world.now = 2 * 10**15  # behind all entries, which the server's clock stamps
-
-    async def step(self) -> None:
-        deeds = (self.tell, self.read, self.keep, self.keep, self.take, self.answer, self.answer, self.fill, self.turn)
-        await self.rng.choice(deeds)(self.rng.randrange(2))
-        self.world.pass_time(1000)
-
-    async def tell(self, _: int) -> None:
-        self.entries += await tell(self.world, self.rng.randrange(1, 6))
-
-    async def read(self, who: int) -> None:
-        """If `late`, it may be long before it is kept."""
-        client: Any = self.world.client
-        answer = await client.execute_command(
-            "XREADGROUP", "GROUP", keys.PUSHERS, f"p{who + 1}", "COUNT", 4, "STREAMS", keys.key(0, "events"), ">"
-        )
-        self.read_by[who] += [row[0].decode() for row in (answer[0][1] if answer else ())]
-        if not self.late:
-            await self.keep(who)
-
-    async def keep(self, who: int) -> None:
-        """Or another process claims it all, and both do."""
-        both = self.rng.random() < 0.2
-        for one in (who, 1 - who) if both else (who,):
-            rows = [(entry, [(name, self.rng.random() < 0.5) for name in NAMES]) for entry in self.read_by[who]]
-            kept = await self.desks[one].keep(rows, LEASE)
-            self.under_way += [push for push in kept if push is not None]
-        self.read_by[who] = []
-
-    async def take(self, who: int) -> None:
-        for taken in await self.desks[who].take([(name, self.rng.randrange(4)) for name in NAMES], 10**12):
-            self.under_way += taken.pushes
-
-    async def answer(self, who: int) -> None:
-        self.rng.shuffle(self.under_way)
-        for push in [self.under_way.pop() for _ in range(min(3, len(self.under_way)))]:
-            well = self.rng.random() < 0.7
-            if well:
-                self.told[push.receiver].append(push.entry)
-            due_us = 0 if well else self.world.now + self.rng.randrange(5000)
-            assert await self.desks[who].done([(push.member, due_us, push.tries + 1)]) == 1
-
-    async def fill(self, who: int) -> None:
-        for gap in [one for one in await self.desks[who].gaps() if one.open]:
-            page = await self.desks[who].page(gap)
-            await self.desks[1 - who].fill(gap, page, [entry for entry, _ in page])
-
-    async def turn(self, who: int) -> None:
-        if not await enable(self.world.shard, "a"):
-            await self.desks[who].shut("a", Shut(1, "gone"))
-
-    async def end(self) -> None:
-        """All is enabled and answered."""
-        await enable(self.world.shard, "a")
-        self.rng.random = lambda: 0.5  # type: ignore[method-assign]
-        for _ in range(40 + len(self.entries)):
-            for who in (0, 1):
-                await self.read(who)
-                await self.keep(who)
-                await self.fill(who)
-                await self.take(who)
-                await self.answer(who)
-            self.world.pass_time(10_000)
+async def test_what_was_trimmed_while_it_was_pending_is_noticed(world: World, desk: Desk) -> None:
+    """By whoever claims it from a process that died, and by that process when it reads it again; once."""
+    first, second, third = await tell(world, 3)
+    await desk.read()
+    client: Any = world.client
+    await client.xtrim(keys.key(0, "events"), minid=second, approximate=False)
+    other = await Desk(world.shard, world.client, "p2").begin()
+    assert [entry for entry, _ in await other.claim(0)] == [second, third]
+    assert (other.gone, await other.read("0"), other.gone) == ([first], await other.read("0"), [first])
+    await client.xtrim(keys.key(0, "events"), maxlen=0, approximate=False)
+    assert await other.read("0") == []
+    assert other.gone == [first, second, third]
 
 
 def test_an_id_is_followed_by_the_next_sequence() -> None:

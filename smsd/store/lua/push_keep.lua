@@ -34,8 +34,12 @@ local function keep_for(receiver, entry, mine)
     if not gap or gap[2] == '-' then
       open_gap(receiver, s, { entry, entry, '+' })
       return ''
-    elseif s[1] >= 2 * most then -- its end is still being read: rather some twice than more and more
-      open_gap(receiver, s, { gap[1], gap[2], '+' })
+    elseif s[1] >= 2 * most then -- it is still being read, and reaches to this one: rather some twice than ever more
+      if at < order(gap[1]) then -- what a reader that died had read is claimed late
+        open_gap(receiver, s, { entry, entry, gap[3] })
+      else
+        open_gap(receiver, s, { gap[1], gap[2], '+' })
+      end
       return ''
     end
   end
