@@ -73,6 +73,11 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
         "Scopes (marketing, all) that were closed to somebody: by a text (inbound), by the API (api), or by a message "
         "that ended because its provider says that its recipient has opted out (provider)",
     ),
+    "smsd_opt_outs_unsure": (
+        ("provider",),
+        "STOP and START to a number that no settings name, by somebody to whom no message is on record: whether it is "
+        "an entry's own `from` or the choice of a provider cannot be told",
+    ),
     "smsd_limited": (("scope",), "Times that a limit held messages back, by the kind of its scope"),
     "smsd_late_starts": (
         ("provider",),
@@ -189,6 +194,9 @@ class Metrics:
 
     def opt_outs(self, source: str, scope: str, n: int = 1) -> None:
         self.count("smsd_opt_outs", source, scope, n=n)
+
+    def opt_out_unsure(self, provider: str) -> None:
+        self.count("smsd_opt_outs_unsure", provider)
 
     def limited(self, scope: str, n: int = 1) -> None:
         self.count("smsd_limited", scope, n=n)

@@ -22,7 +22,7 @@ from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.shell.webhooks_store import in_time
 from smsd.store import texts
-from smsd.store.optouts import of_sender, of_tenant
+from smsd.store.optouts import is_sender, of_sender, of_tenant
 from smsd.store.record import Record
 from smsd.store.shard import ClockDiffers
 from smsd.store.texts import Change, Whole
@@ -37,8 +37,10 @@ class Conversation(msgspec.Struct, frozen=True):
     tenant: str = ""
     owner: bool = False
     id: str = ""  # of the message that it answers
-    answered: Scope | None = None  # what closes that one's class
-    chosen: bool = False  # by the provider: the number is nobody's `from`
+    answered: Scope | None = None  # what closes the class of the message that it answers
+    borrowed: bool = False  # another tenant's message came from it last: an entry may name any `from`
+    chosen: bool = False  # by the provider, as far as can be told: the number is nobody's `from`
+    unsure: bool = False  # whether it is, for no message is on record that the text could answer
 
 
 class Texts:
@@ -87,6 +89,9 @@ class Texts:
         text, config = whole.text, self._live.config
         person, to = number(text.sender), self._texted.known_as(text.to)
         told = await self._conversation(to, person.e164)
+        if text.provider_id and len(self._live.shards) > 1:  # in one, the text's own step knows a repeat
+            first = await texts.told(self._live.shards[0], provider, text.provider_id, _encode(told))
+            told = _decode(first)
         rules = _rules(config, told, person.country)
         decision = decide(text.body, rules, answered=told.answered, said=text.opt_out_type)
         change = _change(decision, told, to, person.e164, provider)
@@ -104,39 +109,59 @@ class Texts:
             "intent": decision.intent,
         }
         home = self._live.shard_of(told.tenant) if told.tenant else self._live.shards[0]
-        # A shared sender's entry is in every shard; the home's comes last: a repeat after a crash does what is missing.
-        others = [] if told.owner or change is None else [one for one in self._live.shards if one is not home]
-        for shard in others:
-            await texts.write(shard, provider, text.provider_id, change, {}, 0)
+        # A sender's entry is in every shard; the text's own comes last: a repeat after a crash does what is missing.
+        if change is not None and (senders := tuple(filter(is_sender, change.whose))):
+            elsewhere = msgspec.structs.replace(change, whose=senders)
+            for shard in [one for one in self._live.shards if one is not home]:
+                await texts.write(shard, provider, text.provider_id, elsewhere, {}, 0)
         most = config.retention.events_max
         written = await texts.write(home, provider, text.provider_id, change, fields, most)
         await texts.drop(self._live.shards[0], whole)
         if not written.repeated:
             self._metrics.inbound(provider, decision.intent)
+            if told.unsure and change is not None:
+                self._tell_unsure(provider, told, decision)
         if written.closed and decision.close is not None:
             self._metrics.opt_outs("inbound", decision.close)
 
     async def _conversation(self, to: str, person: str) -> Conversation:
         owner = self._texted.tenant(to)
-        if owner:
-            last = await texts.last_to(self._live.shard_of(owner), to, person)
-            if last is None or last[0].partition("/")[0] != owner:
-                return Conversation(owner, owner=True)
-            return self._answering(last, owner=True)
         last = await self._last(to, person)
+        if owner:
+            answering = Conversation() if last is None else self._answering(last)
+            borrowed = answering.tenant not in ("", owner)
+            id_ = "" if borrowed else answering.id
+            return Conversation(owner, True, id_, answering.answered, borrowed)
         if last is not None or self._texted.is_known(to):
             return self._answering(last) if last is not None else Conversation()
         last = await self._last("", person)
-        return msgspec.structs.replace(self._answering(last) if last is not None else Conversation(), chosen=True)
+        if last is not None:
+            return msgspec.structs.replace(self._answering(last), chosen=True)
+        # An entry's own `from`, or the choice of a provider: where nobody leaves it to one, it is no choice.
+        return Conversation(chosen=self._texted.is_left_open(), unsure=True)
+
+    def _tell_unsure(self, provider: str, told: Conversation, decision: Decision) -> None:
+        self._metrics.opt_out_unsure(provider)
+        done = "closed" if decision.close is not None else "opened"
+        whose = "it and every message that leaves the sender to a provider" if told.chosen else "it alone"
+        self._log.warning(
+            "opt_out_unsure",
+            provider=provider,
+            detail=f"a number that no settings name, by somebody to whom no message is on record: {done} for {whose}",
+        )
 
     async def _last(self, sender: str, person: str) -> tuple[str, Record] | None:
         """Over all shards, for any tenant may have used that sender."""
         found = [await texts.last_to(shard, sender, person) for shard in self._live.shards]
         return max((one for one in found if one is not None), key=lambda one: one[1].submitted, default=None)
 
-    def _answering(self, last: tuple[str, Record], *, owner: bool = False) -> Conversation:
+    def _answering(self, last: tuple[str, Record]) -> Conversation:
         tenant, _, id_ = last[0].partition("/")
-        return Conversation(tenant, owner, id_, self._live.config.class_config(last[1].class_).opt_out)
+        return Conversation(tenant, False, id_, self._live.config.class_config(last[1].class_).opt_out)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Conversation).decode
 
 
 def _rules(config: Config, told: Conversation, country: str) -> Rules:
@@ -147,15 +172,16 @@ def _rules(config: Config, told: Conversation, country: str) -> Rules:
 
 
 def _change(decision: Decision, told: Conversation, to: str, person: str, provider: str) -> Change | None:
-    """A tenant's own number stands for the tenant, any other one for itself; one that the provider has chosen for
-    every message that leaves the choice to a provider. START opens whatever STOP and the provider's codes have closed.
+    """A tenant's own number stands for the tenant, any other one for itself, also where another tenant borrows it; one
+    that the provider has chosen for every message that leaves the choice to a provider. START opens whatever STOP and
+    the provider's codes have closed.
     """
     if decision.close is None and not decision.open:
         return None
     whose = [of_tenant(told.tenant)] if told.owner else [of_sender(to)]
     if told.chosen:
         whose.append(of_sender(""))
-    if decision.open and told.owner:
+    if told.owner and (decision.open or told.borrowed):
         whose.append(of_sender(to))
     return Change(tuple(whose), person, decision.close, provider)
 
@@ -185,6 +211,10 @@ class Texted:
         """Whether any settings name it."""
         return to in self._senders() or to in self._live.config.senders
 
+    def is_left_open(self) -> bool:
+        """Whether any settings leave the sender to the provider."""
+        return "" in self._senders()
+
     def known_as(self, to: str) -> str:
         """As settings write it; else in E.164, where it is a number."""
         return to if self.is_known(to) else number(to).e164
@@ -198,6 +228,8 @@ class Texted:
                 pool = config.sender_pools.get(_set(config, tenant, "sender_pool"))
                 for sender in {_set(config, tenant, "sender"), *(pool.senders if pool is not None else ())}:
                     self._tenants[sender] = "" if sender in self._tenants else tenant
+            for sender in [rule.instead for rule in config.sender_rules if rule.instead]:
+                self._tenants[sender] = ""  # of every tenant whose own may not send to a country
         return self._tenants
 
 

@@ -48,6 +48,11 @@ def of_sender(sender: str) -> str:
     return f"s:{sender}"
 
 
+def is_sender(whose: str) -> bool:
+    """Whether a list is a sender's, and so in every shard."""
+    return whose.startswith("s:")
+
+
 def field(whose: str, number: str) -> str:
     """Where the list has a number."""
     return f"{whose}\0{hashed(number)}"

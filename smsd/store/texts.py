@@ -62,16 +62,25 @@ async def keep(shard: Shard, provider: str, text: Inbound, wait_us: int) -> Whol
 
 
 async def late(shard: Shard) -> list[tuple[str, Whole]]:
-    """Texts whose missing parts are waited for no longer, each with the provider that brought it."""
+    """Texts whose missing parts are waited for no longer, each with the provider that brought it. A part that comes now
+    is a text of its own.
+    """
     reply = cast("list[bytes]", await shard.run("part_late", LATE_MOST, HELD_US))
     named = [(group.decode(), packed) for group, packed in zip(reply[::2], reply[1::2], strict=True)]
-    return [(group.partition("\0")[0], _joined(group, packed)) for group, packed in named]
+    return [(_provider(group), _joined(group, packed)) for group, packed in named]
 
 
 async def drop(shard: Shard, whole: Whole) -> None:
     """Its parts, once it is written."""
     if whole.group:
-        await shard.run("part_drop", whole.group, whole.packed, whole.group.partition("\0")[0], REPEAT_US)
+        await shard.run("part_drop", whole.group, whole.packed, _provider(whole.group), REPEAT_US)
+
+
+async def told(shard: Shard, provider: str, provider_id: str, said: bytes) -> bytes:
+    """What a text is told with: what was said of it first, by whichever process, within a day. The shard is one for
+    all texts.
+    """
+    return cast("bytes", await shard.run("inbound_told", f"{provider}/{provider_id}", said, REPEAT_US, strict=True))
 
 
 async def write(
@@ -110,6 +119,10 @@ async def last_to(shard: Shard, sender: str, person: str) -> tuple[str, Record] 
     key = await cast("Awaitable[bytes | None]", asked)
     record = await shard.record(key.decode()) if key else None
     return (key.decode(), record) if key and record is not None else None
+
+
+def _provider(group: str) -> str:
+    return group.removeprefix("!").partition("\0")[0]
 
 
 def _joined(group: str, packed: bytes) -> Whole:

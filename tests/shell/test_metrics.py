@@ -28,6 +28,7 @@ def count_everything(metrics: Metrics) -> None:
     metrics.intake_shed("marketing")
     metrics.inbound("main", "stop")
     metrics.opt_outs("inbound", "all")
+    metrics.opt_out_unsure("main")
     metrics.limited("tenant")
     metrics.late_start("main")
     metrics.store_error("intake")

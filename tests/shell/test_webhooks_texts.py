@@ -36,7 +36,12 @@ from tests.support.valkey import Valkey
 ANNA, US_ANNA = "+353861234567", "+14155550100"
 OWN, SHARED = "+353861111111", "+353862222222"
 POOL, POOLED = ("+353865555551", "+353865555552"), ("+353866666661", "+353866666662")
+INSTEAD = "+353867777777"
 MORE = f"""
+[[sender_rules]]
+countries = ["FR"]
+types = ["e164"]
+instead = "{INSTEAD}"
 [sender_pools.own]
 senders = ["{POOL[0]}", "{POOL[1]}"]
 [sender_pools.pooled]
@@ -218,6 +223,73 @@ async def test_stop_to_a_number_that_the_provider_chose_closes_the_choice(desk: 
     assert await desk.closed() == {"0s:": "marketing", "0s:+353869999999": "marketing"}
 
 
+OPEN = '[tenants.open]\nsender = ""\n'
+
+
+async def forget_all(desk: Desk) -> None:
+    """The records of what was sent, as some days after."""
+    for shard in desk.live.shards:
+        await shard.client.delete(*[keys.key(shard.number, kind) for kind in ("msg", "last")])
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_stop_to_what_stands_in_for_a_tenants_sender_closes_that_alone(
+    make: Make, store_url: str, known: bool
+) -> None:
+    """Whether a message of it is on record or not, what leaves the choice to a provider goes on."""
+    desk = await make(store_url, extra=OPEN)
+    await desk.sent("open", "")
+    last = await desk.sent("acme", INSTEAD)
+    if not known:
+        await forget_all(desk)
+    told = await desk.text("STOP", INSTEAD)
+    assert (told["tenant"], told["in_reply_to"]) == (("acme", last) if known else ("", ""))
+    assert await desk.closed() == {f"0s:{INSTEAD}": "all" if known else "marketing"}
+    assert b"smsd_opt_outs_unsure_total{" not in desk.metrics.render()
+
+
+async def test_stop_to_an_entrys_own_sender_closes_what_is_sure(make: Make, store_url: str) -> None:
+    """The last message from it decides; without one, the number, and it is told that it may have been a choice."""
+    own = "+353868888888"
+    desk = await make(store_url)
+    await desk.sent("acme", own, "marketing")
+    assert (await desk.text("STOP", own))["tenant"] == "acme"
+    assert await desk.closed() == {f"0s:{own}": "marketing"}
+    assert b"smsd_opt_outs_unsure_total{" not in desk.metrics.render()
+    await desk.text("START", own)
+    await forget_all(desk)
+    assert (await desk.text("STOP", own))["tenant"] == ""
+    assert await desk.closed() == {f"0s:{own}": "marketing"}
+    assert b'smsd_opt_outs_unsure_total{provider="main"} 1.0' in desk.metrics.render()
+    (line,) = [one for one in desk.logs.lines if one["event"] == "opt_out_unsure"]
+    assert line["detail"].endswith("closed for it alone")
+    assert own not in str(desk.logs.lines)
+
+
+async def test_a_number_that_nobody_knows_counts_as_chosen_where_somebody_leaves_the_choice(
+    make: Make, store_url: str
+) -> None:
+    """It is safer to send too little to who said stop; that it is a guess is told."""
+    desk = await make(store_url, extra=OPEN)
+    await desk.text("STOP", "+353869999999")
+    assert await desk.closed() == {"0s:": "marketing", "0s:+353869999999": "marketing"}
+    assert b"smsd_opt_outs_unsure_total" in desk.metrics.render()
+    await desk.text("Hello", "+353869999999")
+    assert b'smsd_opt_outs_unsure_total{provider="main"} 1.0' in desk.metrics.render()
+
+
+async def test_stop_to_a_number_that_another_tenant_borrows_closes_both(make: Make, store_url: str) -> None:
+    """Whose number it is, and the number, in every shard; START opens both."""
+    desk = await make(store_url, shards=3)
+    await desk.sent("two", OWN)
+    told = await desk.text("STOP", OWN)
+    assert [told[name] for name in ("tenant", "in_reply_to", "opt_out")] == ["acme", "", "all"]
+    home = desk.live.shard_of("acme").number
+    assert await desk.closed() == {f"{home}t:acme": "all", **{f"{n}s:{OWN}": "all" for n in range(3)}}
+    await desk.text("START", OWN)
+    assert await desk.closed() == {}
+
+
 async def test_where_the_law_says_so_stop_closes_all(desk: Desk) -> None:
     """By the country of the person's number."""
     assert (await desk.text("STOP", OWN, US_ANNA))["opt_out"] == "all"
@@ -279,6 +351,18 @@ async def test_a_shared_number_is_closed_in_every_shard(make: Make, store_url: s
     assert len(await desk.read()) == 1
     assert (await desk.text("START", SHARED))["opt_out"] == "all"
     assert await desk.closed() == {}
+
+
+async def test_a_repeat_changes_nothing_whatever_was_sent_meanwhile(make: Make, store_url: str) -> None:
+    """Another tenant of another shard has written to the person since: the text is written once, to the first."""
+    desk = await make(store_url, shards=3)
+    assert desk.live.shard_of("one") is not desk.live.shard_of("two")
+    await desk.sent("one", SHARED)
+    await desk.text("Hi", SHARED, provider_id="A")
+    await desk.sent("two", SHARED)
+    await desk.text("Hi", SHARED, provider_id="A")
+    assert [one["tenant"] for one in await desk.read()] == ["one"]
+    assert b'smsd_inbound_total{intent="",provider="main"} 1.0' in desk.metrics.render()
 
 
 async def test_what_a_crash_left_half_done_is_done_by_the_repeat(make: Make, store_url: str) -> None:

@@ -46,7 +46,7 @@ async def test_a_whole_text_that_was_not_written_is_there_again(world: World) ->
 
 
 async def test_an_incomplete_text_is_told_after_a_while(world: World) -> None:
-    """To one process, and to another when that one did not write it; a part that comes meanwhile is not lost."""
+    """To one process, and to another when that one did not write it."""
     await texts.keep(world.shard, "main", part(3), WAIT)
     await texts.keep(world.shard, "main", part(1), WAIT)
     assert await texts.late(world.shard) == []
@@ -55,12 +55,33 @@ async def test_an_incomplete_text_is_told_after_a_while(world: World) -> None:
     assert (provider, whole.text.body, whole.text.parts) == ("main", "[1][3]", 3)
     assert await texts.late(world.shard) == []
     world.pass_time(texts.HELD_US)
-    assert len(await texts.late(world.shard)) == 1
-    await texts.keep(world.shard, "main", part(2), WAIT)
+    assert await texts.late(world.shard) == [(provider, whole)]
     await texts.drop(world.shard, whole)
-    world.pass_time(texts.HELD_US)
-    [(_, whole)] = await texts.late(world.shard)
-    assert whole.text.body == "[1][2][3]"
+    assert await texts.keep(world.shard, "main", part(3), WAIT) is None, "a repeat"
+    assert await ask(world.client, "EXISTS", keys.key(0, "parts"), keys.key(0, "partsat")) == 0
+
+
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_part_that_comes_while_the_rest_is_written_late_is_a_text_of_its_own(
+    world: World, written: bool
+) -> None:
+    """What is written does not change any more: the part is neither lost nor told twice."""
+    await texts.keep(world.shard, "main", part(3), WAIT)
+    await texts.keep(world.shard, "main", part(1), WAIT)
+    world.pass_time(WAIT)
+    [(_, rest)] = await texts.late(world.shard)
+    for late, body in ((False, "[1][3]"), (True, "[2]")):
+        if late or not written:
+            assert await texts.keep(world.shard, "main", part(2), WAIT) is None
+        whole = rest
+        if late:
+            world.pass_time(WAIT)
+            [(_, whole)] = await texts.late(world.shard)
+        assert whole.text.body == body
+        fields = {"body": whole.text.body}
+        assert not (await texts.write(world.shard, "main", whole.text.provider_id, None, fields, 100)).repeated
+        await texts.drop(world.shard, whole)
+    assert [one["body"] for one in await inbound(world)] == ["[1][3]", "[2]"]
 
 
 async def test_parts_of_too_many_texts_go_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +144,16 @@ async def test_a_text_without_an_id_is_always_written(world: World) -> None:
     for _ in range(2):
         assert not (await texts.write(world.shard, "main", "", None, {"body": "Hi"}, 100)).repeated
     assert [one["opt_out"] for one in await inbound(world)] == ["", ""]
+
+
+async def test_what_a_text_is_told_with_is_decided_once(world: World) -> None:
+    """Whoever asks first, within a day."""
+    assert await texts.told(world.shard, "main", "1", b"first") == b"first"
+    assert await texts.told(world.shard, "main", "1", b"second") == b"first"
+    assert await texts.told(world.shard, "spare", "1", b"other") == b"other"
+    world.pass_time(25 * HOUR)
+    assert await texts.told(world.shard, "main", "1", b"second") == b"second"
+    assert await ask(world.client, "HLEN", keys.key(0, "told")) == 1
 
 
 # ---- What it answers -------------------------------------------------------------------------------------------------
