@@ -69,9 +69,10 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
         "or nothing of these",
     ),
     "smsd_opt_outs": (
-        ("source", "scope"),
-        "Scopes (marketing, all) that were closed to somebody: by a text (inbound), by the API (api), or by a message "
-        "that ended because its provider says that its recipient has opted out (provider)",
+        ("source", "scope", "provider", "class"),
+        "Scopes (marketing, all) that were closed to somebody: by a text (inbound, with the provider that brought it), "
+        "by the API (api), or by a message that ended because its provider says that its recipient has opted out "
+        "(provider); class: of the message that the text answers, or that ended so",
     ),
     "smsd_opt_outs_unsure": (
         ("provider",),
@@ -173,7 +174,7 @@ class Metrics:
         for (class_, state, reason), n in ended.items():
             self.final(class_, state, reason, n)
             if reason == "opted_out" and state in ("failed", "undelivered"):
-                self.opt_outs("provider", "all", n)
+                self.opt_outs("provider", "all", n, class_=class_)
         for scope, n in limited.items():
             self.limited(scope, n)
 
@@ -192,8 +193,8 @@ class Metrics:
     def inbound(self, provider: str, intent: str) -> None:
         self.count("smsd_inbound", provider, intent)
 
-    def opt_outs(self, source: str, scope: str, n: int = 1) -> None:
-        self.count("smsd_opt_outs", source, scope, n=n)
+    def opt_outs(self, source: str, scope: str, n: int = 1, *, provider: str = "", class_: str = "") -> None:
+        self.count("smsd_opt_outs", source, scope, provider, class_, n=n)
 
     def opt_out_unsure(self, provider: str) -> None:
         self.count("smsd_opt_outs_unsure", provider)

@@ -7,15 +7,17 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from redis.exceptions import RedisError
 
+from smsd.config.settings import ClassConfig
 from smsd.control.look import HEADS, LANES_READ, Look
 from smsd.control.processes import SILENT_MS, Process, processes
 from smsd.control.receivers import ReceiverNow, receivers
 from smsd.control.standing import Group, groups
+from smsd.core.asking import waits
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.store import keys
@@ -51,6 +53,11 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
         f"among the first {LANES_READ} of the shard, so that it may be too low and is never too high",
     ),
     "smsd_leases_overdue": ((), "Leases that have ended and that no process has taken back yet; the sweep does"),
+    "smsd_receipts_ask_lag_seconds": (
+        ("class",),
+        "For how long at most a message without a receipt has been due to be asked about ([classes] ask_after) and was "
+        "not yet; half a minute is as it should be. A class of which none was ever asked about has none",
+    ),
     "smsd_reader_lag_entries": (
         ("stream", "group"),
         f"Entries that a consumer group has not read yet, over all shards; the {READERS_MOST} groups farthest behind. "
@@ -127,6 +134,7 @@ class StoreGauges:
             "smsd_oldest_message_age_seconds": {
                 (class_,): max(look.ages.get(class_, 0) for look in looks) for class_ in looks[0].ages
             },
+            "smsd_receipts_ask_lag_seconds": await _ask_lags(shards, config.classes),
             "smsd_leases_overdue": {(): sum([await _overdue(shard) for shard in shards])},
             **_readers([group for shard in shards for group in await groups(shard)], *kept),
             **_receivers(await receivers(config, shards)),
@@ -188,6 +196,19 @@ def _processes(found: Sequence[Process], providers: Mapping[str, object]) -> dic
         "smsd_processes": dict(by_config),
         "smsd_provider_dead_processes": {(name,): dead[name] for name in providers},
     }
+
+
+async def _ask_lags(shards: Sequence[Shard], classes: Mapping[str, ClassConfig]) -> Values:
+    """By class, over all shards and all hours at which a message is asked about."""
+    lags: Values = {}
+    for shard in shards:
+        now_us = shard.now_us or time.time_ns() // 1000
+        asked: Any = await cast("Any", shard.client).hgetall(keys.key(shard.number, "asked"))
+        for name, class_ in classes.items():
+            for n, _ in enumerate(waits(class_.ask_after_us, class_.receipt_timeout_us)):
+                if up_to := asked.get(f"{name}|{n}".encode()):
+                    lags[name,] = max(lags.get((name,), 0), (now_us - int(up_to)) / 1e6)
+    return lags
 
 
 async def _overdue(shard: Shard) -> int:

@@ -37,7 +37,8 @@ class Conversation(msgspec.Struct, frozen=True):
     tenant: str = ""
     owner: bool = False
     id: str = ""  # of the message that it answers
-    answered: Scope | None = None  # what closes the class of the message that it answers
+    class_: str = ""  # of the message that it answers
+    answered: Scope | None = None  # what closes that class
     borrowed: bool = False  # another tenant's message came from it last: an entry may name any `from`
     chosen: bool = False  # by the provider, as far as can be told: the number is nobody's `from`
     unsure: bool = False  # whether it is, for no message is on record that the text could answer
@@ -122,7 +123,7 @@ class Texts:
             if told.unsure and change is not None:
                 self._tell_unsure(provider, told, decision)
         if written.closed and decision.close is not None:
-            self._metrics.opt_outs("inbound", decision.close)
+            self._metrics.opt_outs("inbound", decision.close, provider=provider, class_=told.class_)
 
     async def _conversation(self, to: str, person: str) -> Conversation:
         owner = self._texted.tenant(to)
@@ -131,7 +132,7 @@ class Texts:
             answering = Conversation() if last is None else self._answering(last)
             borrowed = answering.tenant not in ("", owner)
             id_ = "" if borrowed else answering.id
-            return Conversation(owner, True, id_, answering.answered, borrowed)
+            return msgspec.structs.replace(answering, tenant=owner, owner=True, id=id_, borrowed=borrowed)
         if last is not None or self._texted.is_known(to):
             return self._answering(last) if last is not None else Conversation()
         last = await self._last("", person)
@@ -156,8 +157,8 @@ class Texts:
         return max((one for one in found if one is not None), key=lambda one: one[1].submitted, default=None)
 
     def _answering(self, last: tuple[str, Record]) -> Conversation:
-        tenant, _, id_ = last[0].partition("/")
-        return Conversation(tenant, False, id_, self._live.config.class_config(last[1].class_).opt_out)
+        (tenant, _, id_), class_ = last[0].partition("/"), last[1].class_
+        return Conversation(tenant, id=id_, class_=class_, answered=self._live.config.class_config(class_).opt_out)
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -62,11 +62,11 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def make(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """`await make(shards=1)`: everything is read anew at each scrape."""
+    """`await make(shards=1)`: everything is read anew at each scrape. `extra` is more of the config."""
     monkeypatch.setattr(module, "FRESH_S", 0.0)
 
-    async def one(shards: int = 1) -> Watched:
-        config = configs.config(tmp_path, limit="100000/s")
+    async def one(shards: int = 1, extra: str = "") -> Watched:
+        config = configs.config(tmp_path, limit="100000/s", extra=extra)
         watched = Watched(store, Live(config, [Shard(store.client, n, clock_step_us=0) for n in range(shards)]))
         watched.at(START)
         await publish(config, watched.live.shards)
@@ -107,6 +107,17 @@ async def test_what_is_in_flight_is_counted_by_provider(watched: Watched) -> Non
     samples = await watched.scrape()
     assert value(samples, "smsd_in_flight", provider="main") == 2
     assert value(samples, "smsd_backlog_messages", class_="reminder") == 1
+
+
+async def test_how_late_receipts_are_asked_for_is_told_by_class(make: Make) -> None:
+    """Of the shard and the hour that are farthest behind; not of an hour that the class has no more."""
+    watched = await make(shards=2, extra='[classes.otp]\nask_after = "10m"\nreceipt_timeout = "1h"\n')
+    for shard, fields in enumerate(({"otp|0": 40, "otp|1": 10}, {"otp|0": 600, "otp|9": 9000, "marketing|0": 9000})):
+        told = {field: START - seconds * SECOND for field, seconds in fields.items()}
+        await watched.client.hset(keys.key(shard, "asked"), mapping={**told, "turn": f"p {START}"})  # pyright: ignore
+    samples = await watched.scrape()
+    assert value(samples, "smsd_receipts_ask_lag_seconds", class_="otp") == 600
+    assert ("smsd_receipts_ask_lag_seconds", (("class", "marketing"),)) not in samples
 
 
 async def test_the_oldest_is_the_oldest_over_lanes(watched: Watched) -> None:
@@ -261,7 +272,7 @@ async def test_every_gauge_is_told(watched: Watched) -> None:
     """What the table names is what a scrape shows, no more and no less, but for what nobody is there for."""
     shown = {name for name, _ in await watched.scrape()} - TOLD.keys()
     nobody = {"smsd_reader_lag_entries", "smsd_reader_lag_seconds", "smsd_reader_kept_ratio", "smsd_processes"}
-    nobody |= {name for name in GAUGES if name.startswith("smsd_status_webhooks")}
+    nobody |= {name for name in GAUGES if name.startswith("smsd_status_webhooks")} | {"smsd_receipts_ask_lag_seconds"}
     assert shown == GAUGES.keys() - nobody
 
 
