@@ -3,13 +3,15 @@
 Never decides what a text closes. A tenant's list is in its shard; a sender's is in every one: any tenant may use it.
 """
 
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncGenerator, Sequence
 from zlib import crc32
 
 import msgspec
 
 from smsd.store import optouts
-from smsd.store.optouts import OptOut, Page, of_sender, of_tenant
+from smsd.store.optouts import PAGE_MAX, OptOut, is_sender, of_sender, of_tenant
 from smsd.store.shard import Shard
 
 CHOSEN = "*"
@@ -36,6 +38,17 @@ class Whose(msgspec.Struct, frozen=True):
         return f"tenant {self.tenant}" if self.tenant else f"sender {self.sender}"
 
 
+class Listed(msgspec.Struct, frozen=True):
+    """A page; `after` leads to the next one, and is empty on the last."""
+
+    found: list[tuple[Whose, OptOut]]
+    after: str
+
+
+class BadAfter(ValueError):
+    """No page ends there."""
+
+
 async def close(shards: Sequence[Shard], whose: Whose, entries: Sequence[OptOut]) -> int:
     """Closes scopes; a wider one that is closed stays. How many have changed."""
     return max([await optouts.close(shard, whose.name, entries) for shard in whose.shards(shards)])
@@ -58,33 +71,53 @@ async def get(shards: Sequence[Shard], whose: Whose, number: str) -> OptOut | No
     return next((one for one in found if one is not None), None)
 
 
-async def page(shards: Sequence[Shard], whose: Whose, after: str, most: int) -> Page:
-    """A tenant's list, in an order of its own, behind `after`."""
-    return await optouts.page(whose.shards(shards)[0], whose.name, after, most)
+async def page(shards: Sequence[Shard], only: Whose | None, after: str, most: int) -> Listed:
+    """One's list, or all of them, in an order of its own. Raises BadAfter."""
+    mine = only.shards(shards) if only else shards
+    number, field = _place(after, len(mine), f"{only.name}\0" if only else "")
+    found: list[tuple[Whose, OptOut]] = []
+    while number < len(mine):
+        got = await optouts.page(mine[number], only.name if only else "", field, most - len(found))
+        senders = [one for one, _ in got.found if is_sender(one)]
+        told = {one for shard in mine[:number] for one in await optouts.known_fields(shard, senders)}
+        found += [(only or _named(one.partition("\0")[0]), out) for one, out in got.found if one not in told]
+        number, field = (number, got.after) if got.after else (number + 1, "")
+        if len(found) == most:
+            break
+    return Listed(found, _token(number, field) if number < len(mine) else "")
 
 
 async def every(shards: Sequence[Shard], only: Whose | None = None) -> AsyncGenerator[tuple[Whose, OptOut]]:
     """All of the list, or one's. What a provider has told of a sender may be in one shard only: each is told once."""
-    told: set[tuple[str, str]] = set()
-    for shard in only.shards(shards) if only else shards:
-        for name in [only.name] if only else await optouts.lists(shard):
-            whose = only or _named(name)
-            async for one in _all_of(shard, name):
-                if whose.tenant or len(shards) == 1 or (name, one.number) not in told:
-                    yield whose, one
-                if not whose.tenant and len(shards) > 1:
-                    told.add((name, one.number))
-
-
-async def _all_of(shard: Shard, name: str) -> AsyncGenerator[OptOut]:
     after = ""
     while True:
-        found = await optouts.page(shard, name, after)
+        found = await page(shards, only, after, PAGE_MAX)
         for one in found.found:
             yield one
         after = found.after
         if not after:
             return
+
+
+def _token(number: int, field: str) -> str:
+    """Of a shard, and a field in it."""
+    return f"{number}.{urlsafe_b64encode(field.encode()).decode().rstrip('=')}"
+
+
+def _place(token: str, shards: int, prefix: str) -> tuple[int, str]:
+    """Nobody comes to another's list by a token that was made up."""
+    if not token:
+        return 0, ""
+    number, _, field = token.partition(".")
+    if re.fullmatch("[0-9]{1,4}", number) is None or int(number) >= shards:
+        raise BadAfter
+    try:
+        found = urlsafe_b64decode(field + "=" * (-len(field) % 4)).decode()
+    except ValueError:
+        raise BadAfter from None
+    if found and not found.startswith(prefix):
+        raise BadAfter
+    return int(number), found
 
 
 def _named(name: str) -> Whose:

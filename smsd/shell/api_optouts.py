@@ -1,6 +1,6 @@
-"""What the API does with those who have opted out of a tenant's texts: lists, shows, closes and opens.
+"""What the API does with those who have opted out of a tenant's or a sender's texts: lists, shows, closes and opens.
 
-Never repeats a number in an error, and never touches a sender's list, which is no tenant's: commands do.
+Never repeats a number in an error, and never decides whose key may ask: a sender's list is no tenant's.
 """
 
 from typing import Annotated
@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Meta
 
 from smsd.control import optouts
-from smsd.control.optouts import Whose
+from smsd.control.optouts import CHOSEN, BadAfter, Listed, Whose
 from smsd.core.optout import Scope
-from smsd.number import BadNumber, normalise
+from smsd.number import BadNumber, normalise, sender_ok
 from smsd.shell.api_problems import Fault, answer, problem, refused
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
@@ -25,7 +25,7 @@ Ms = Annotated[int, Meta(ge=0, le=2**53)]
 class OptOutQuery(msgspec.Struct, frozen=True, kw_only=True):
     """A page of the list."""
 
-    after: Annotated[str, Meta(max_length=64)] = ""  # what the page before gave as `after`
+    after: Annotated[str, Meta(max_length=200)] = ""  # what the page before gave as `after`
     limit: Annotated[int, Meta(ge=1, le=LIST_MAX)] = 100
 
 
@@ -66,6 +66,25 @@ class OptOutsFound(msgspec.Struct, frozen=True):
     after: str
 
 
+class OptOutListed(msgspec.Struct, frozen=True):
+    """The same, with whose list it is on: a tenant's or a sender's (`*`: of whatever leaves it to a provider)."""
+
+    number: str
+    scope: Scope
+    tenant: str
+    sender: str
+    at_ms: int
+    source: str
+    provider: str
+
+
+class OptOutsListed(msgspec.Struct, frozen=True):
+    """A page; `after` leads to the next one, and is empty on the last."""
+
+    opt_outs: list[OptOutListed]
+    after: str
+
+
 class Closed(msgspec.Struct, frozen=True):
     """How many were closed now; the others were before."""
 
@@ -78,50 +97,75 @@ class OptOutVerbs:
     def __init__(self, live: Live, metrics: Metrics) -> None:
         self._live, self._metrics = live, metrics
 
-    async def list(self, tenant: str, query: OptOutQuery) -> Response:
-        """GET /v1/tenants/{tenant}/opt-outs."""
-        page = await optouts.page(self._live.shards, Whose(tenant), query.after, query.limit)
-        return answer(200, OptOutsFound([_shown(one) for one in page.found], page.after))
+    async def list(self, whose: Whose, query: OptOutQuery) -> Response:
+        """GET …/opt-outs. Raises Refused."""
+        page = await self._page(whose, query)
+        return answer(200, OptOutsFound([_shown(one) for _, one in page.found], page.after))
 
-    async def show(self, tenant: str, number: str) -> Response:
-        """GET /v1/tenants/{tenant}/opt-outs/{number}."""
-        one = await optouts.get(self._live.shards, Whose(tenant), number)
+    async def list_all(self, query: OptOutQuery) -> Response:
+        """GET /v1/opt-outs. Raises Refused."""
+        page = await self._page(None, query)
+        found = [
+            OptOutListed(one.number, one.scope, whose.tenant, whose.sender, one.at_ms, one.source, one.provider)
+            for whose, one in page.found
+        ]
+        return answer(200, OptOutsListed(found, page.after))
+
+    async def show(self, whose: Whose, number: str) -> Response:
+        """GET …/opt-outs/{number}."""
+        one = await optouts.get(self._live.shards, whose, number)
         return answer(200, _shown(one)) if one is not None else problem(404, "nothing is closed to this number")
 
-    async def put(self, tenant: str, number: str, wanted: OptOutWanted) -> Response:
-        """PUT /v1/tenants/{tenant}/opt-outs/{number}. Raises Refused."""
-        e164 = self._number(tenant, number, "")
-        before = await optouts.get(self._live.shards, Whose(tenant), e164)
+    async def put(self, whose: Whose, number: str, wanted: OptOutWanted) -> Response:
+        """PUT …/opt-outs/{number}. Raises Refused."""
+        _can_be(whose)
+        e164 = self._number(whose, number, "")
+        before = await optouts.get(self._live.shards, whose, e164)
         if before is None or before.scope != wanted.scope:
-            await optouts.set_(self._live.shards, Whose(tenant), OptOut(e164, wanted.scope, source="api"))
+            await optouts.set_(self._live.shards, whose, OptOut(e164, wanted.scope, source="api"))
             self._metrics.opt_outs("api", wanted.scope)
-        return await self.show(tenant, e164)
+        return await self.show(whose, e164)
 
-    async def drop(self, tenant: str, number: str) -> Response:
-        """DELETE /v1/tenants/{tenant}/opt-outs/{number}."""
-        opened = await optouts.open_(self._live.shards, Whose(tenant), number)
+    async def drop(self, whose: Whose, number: str) -> Response:
+        """DELETE …/opt-outs/{number}."""
+        opened = await optouts.open_(self._live.shards, whose, number)
         return Response(204) if opened else problem(404, "nothing is closed to this number")
 
-    async def give(self, tenant: str, given: OptOutsGiven) -> Response:
-        """POST /v1/tenants/{tenant}/opt-outs: all of them, or none. Raises Refused."""
+    async def give(self, whose: Whose, given: OptOutsGiven) -> Response:
+        """POST …/opt-outs: all of them, or none. Raises Refused."""
+        _can_be(whose)
         entries = [
-            OptOut(self._number(tenant, one.number, f"/opt_outs/{i}/number"), one.scope, one.at_ms, "api")
+            OptOut(self._number(whose, one.number, f"/opt_outs/{i}/number"), one.scope, one.at_ms, "api")
             for i, one in enumerate(given.opt_outs)
         ]
         closed = 0
         for scope in ("marketing", "all"):
             mine = [one for one in entries if one.scope == scope]
-            n = await optouts.close(self._live.shards, Whose(tenant), mine) if mine else 0
+            n = await optouts.close(self._live.shards, whose, mine) if mine else 0
             closed += n
             if n:
                 self._metrics.opt_outs("api", scope, n)
         return answer(200, Closed(closed))
 
-    def _number(self, tenant: str, text: str, pointer: str) -> str:
+    async def _page(self, whose: Whose | None, query: OptOutQuery) -> Listed:
         try:
-            return normalise(text, self._live.config.terms(tenant).region, "possible").e164
+            return await optouts.page(self._live.shards, whose, query.after, query.limit)
+        except BadAfter:
+            detail = "query after: give what the page before gave as `after`"
+            raise refused(400, detail, Fault("", "bad_request", detail)) from None
+
+    def _number(self, whose: Whose, text: str, pointer: str) -> str:
+        region = self._live.config.terms(whose.tenant).region if whose.tenant else ""  # of a sender: E.164 only
+        try:
+            return normalise(text, region, "possible").e164
         except BadNumber as error:
             raise refused(422, "a number cannot be one", Fault(pointer, "bad_number", str(error))) from None
+
+
+def _can_be(whose: Whose) -> None:
+    """Raises Refused where nobody can send from such a sender: its list would close nothing."""
+    if whose.sender not in ("", CHOSEN) and (why := sender_ok(whose.sender)):
+        raise refused(422, f"the sender cannot be one: {why}")
 
 
 def _shown(one: OptOut) -> OptOutShown:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 RECEIVER = f"[a-z0-9_-]{{1,32}}|tenant:{TENANT}"
 NUMBER = r"\+[1-9][0-9]{5,14}"
-PATTERNS = {"tenant": TENANT, "id": ID, "entry": NAME, "number": NUMBER, "receiver": RECEIVER}
+SENDER = r"\*|\+[1-9][0-9]{6,14}|[A-Za-z0-9 _.&+-]{1,11}"
+PATTERNS = {"tenant": TENANT, "id": ID, "entry": NAME, "number": NUMBER, "receiver": RECEIVER, "sender": SENDER}
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -14,15 +14,14 @@ from smsd.control.standing import Standing
 from smsd.shell.api_admit import Outcome
 from smsd.shell.api_dead import DeadQuery, DeadShow, DeadWanted, Purged
 from smsd.shell.api_messages import Cancelled, FindQuery, FoundAll, MessageShown
-from smsd.shell.api_optouts import Closed, OptOutQuery, OptOutsFound, OptOutsGiven, OptOutShown, OptOutWanted
 from smsd.shell.api_route import Route
 from smsd.shell.api_routes_hooks import HOOK_ROUTES
+from smsd.shell.api_routes_optouts import OPT_OUT_ROUTES
 from smsd.shell.api_steering import CancelDone, Cancels, CancelWanted, Changed, Pauses, PauseWanted, Which
 from smsd.shell.api_tenants import Settings, TenantMade, TenantSettings, TenantShown
 
 MESSAGES, PAUSES, CANCELS = "/v1/messages", "/v1/pauses", "/v1/cancels"
 TENANTS, TENANT_PATH = "/v1/tenants", "/v1/tenants/{tenant}"
-OPT_OUTS = "/v1/tenants/{tenant}/opt-outs"
 LARGE_MAX = 4 * 1024 * 1024  # bytes of a list: 4 KB for each of a thousand
 
 ROUTES: tuple[Route, ...] = (
@@ -137,62 +136,7 @@ ROUTES: tuple[Route, ...] = (
         tag="tenants",
     ),
     *HOOK_ROUTES,
-    Route(
-        name="listOptOuts",
-        method="GET",
-        path=OPT_OUTS,
-        verb=lambda api, call: api.opt_outs.list(call.path["tenant"], call.query),
-        summary="List who has opted out of a tenant's texts",
-        told="In pages: the answer's `after` is the next one's. Those who have opted out of a sender that tenants "
-        "share are no tenant's, and not here: `smsd optout list --sender` tells them.",
-        answers={200: OptOutsFound},
-        query=OptOutQuery,
-        tag="opt-outs",
-    ),
-    Route(
-        name="giveOptOuts",
-        method="POST",
-        path=OPT_OUTS,
-        verb=lambda api, call: api.opt_outs.give(call.path["tenant"], call.body),
-        summary="Close marketing, or all, to up to 1,000 numbers",
-        told="A wider scope that is closed already stays. One number that cannot be one, and nothing is done.",
-        answers={200: Closed},
-        problems=(415, 422),
-        body=OptOutsGiven,
-        tag="opt-outs",
-    ),
-    Route(
-        name="showOptOut",
-        method="GET",
-        path=f"{OPT_OUTS}/{{number}}",
-        verb=lambda api, call: api.opt_outs.show(call.path["tenant"], call.path["number"]),
-        summary="Show what is closed to a number",
-        told="404 where nothing is.",
-        answers={200: OptOutShown},
-        tag="opt-outs",
-    ),
-    Route(
-        name="putOptOut",
-        method="PUT",
-        path=f"{OPT_OUTS}/{{number}}",
-        verb=lambda api, call: api.opt_outs.put(call.path["tenant"], call.path["number"], call.body),
-        summary="Close marketing, or all, to a number",
-        told="In the place of what was closed to it, also of a wider scope. It holds for what is queued too.",
-        answers={200: OptOutShown},
-        problems=(415, 422),
-        body=OptOutWanted,
-        tag="opt-outs",
-    ),
-    Route(
-        name="dropOptOut",
-        method="DELETE",
-        path=f"{OPT_OUTS}/{{number}}",
-        verb=lambda api, call: api.opt_outs.drop(call.path["tenant"], call.path["number"]),
-        summary="Open what is closed to a number",
-        told="A provider that has blocked the number itself goes on to refuse it until the person texts START.",
-        answers={204: None},
-        tag="opt-outs",
-    ),
+    *OPT_OUT_ROUTES,
     Route(
         name="showStatus",
         method="GET",

@@ -32,9 +32,9 @@ class OptOut(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Some of the list, and where to go on; "": that was all."""
+    """Some of a shard's entries, each with its field, and behind which field to go on; "": that was all."""
 
-    found: list[OptOut]
+    found: list[tuple[str, OptOut]]
     after: str
 
 
@@ -49,7 +49,7 @@ def of_sender(sender: str) -> str:
 
 
 def is_sender(whose: str) -> bool:
-    """Whether a list is a sender's, and so in every shard."""
+    """Whether a list, or a field of it, is a sender's, and so in every shard."""
     return whose.startswith("s:")
 
 
@@ -87,27 +87,32 @@ async def known(shard: Shard, whose: str, who: str) -> OptOut | None:
     return _read(packed) if packed else None
 
 
-async def page(shard: Shard, whose: str, after: str = "", most: int = PAGE_MAX) -> Page:
-    """The list of one tenant or sender, in an order of its own, behind `after`."""
-    prefix = f"{whose}\0"
-    begin = f"({prefix}{after}" if after else f"[{prefix}"
-    asked = shard.client.zrangebylex(keys.key(shard.number, "optlist"), begin, f"({prefix}\xff", start=0, num=most)
-    fields = await cast("Awaitable[list[bytes]]", asked)
+async def page(shard: Shard, whose: str = "", after: str = "", most: int = PAGE_MAX) -> Page:
+    """The list of one tenant or sender, or ("") all of them, in an order of its own, behind the field `after`. Raises
+    ValueError where that is of another list.
+    """
+    prefix = f"{whose}\0" if whose else ""
+    if after and not after.startswith(prefix):
+        raise ValueError(f"the field is none of {whose}")
+    begin = f"({after}" if after else f"[{prefix}" if prefix else "-"
+    end = f"({prefix}\xff" if prefix else "+"
+    asked = shard.client.zrangebylex(keys.key(shard.number, "optlist"), begin, end, start=0, num=most)
+    fields = [one.decode() for one in await cast("Awaitable[list[bytes]]", asked)]
+    packed = await _packed(shard, fields)
+    found = [(one, _read(value)) for one, value in zip(fields, packed, strict=True) if value]
+    return Page(found, fields[-1] if len(fields) == most else "")
+
+
+async def known_fields(shard: Shard, fields: Sequence[str]) -> set[str]:
+    """Those of these that the shard has."""
+    return {one for one, value in zip(fields, await _packed(shard, fields), strict=True) if value}
+
+
+async def _packed(shard: Shard, fields: Sequence[str]) -> list[bytes | None]:
     if not fields:
-        return Page([], "")
-    packed = shard.client.hmget(keys.key(shard.number, "optout"), [one.decode() for one in fields])
-    found = [_read(one) for one in await cast("Awaitable[list[bytes | None]]", packed) if one]
-    return Page(found, fields[-1].decode()[len(prefix) :] if len(fields) == most else "")
-
-
-async def lists(shard: Shard) -> list[str]:
-    """Everybody who has a list in this shard, as `t:TENANT` or `s:SENDER`."""
-    out, after = list[str](), "-"
-    key = keys.key(shard.number, "optlist")
-    while found := await cast("Awaitable[list[bytes]]", shard.client.zrangebylex(key, after, "+", start=0, num=1)):
-        out.append(found[0].decode().partition("\0")[0])
-        after = f"({out[-1]}\0\xff"
-    return out
+        return []
+    asked = shard.client.hmget(keys.key(shard.number, "optout"), list(fields))
+    return await cast("Awaitable[list[bytes | None]]", asked)
 
 
 def _closing(whose: str, one: OptOut) -> list[object]:

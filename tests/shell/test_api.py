@@ -23,7 +23,8 @@ JSON = {"Content-Type": "application/json"}
 
 def filled(path: str) -> str:
     """A path of the table with values in it."""
-    return path.format(tenant="acme", id="r-1", entry="1-0", number="+353861234567", receiver="platform")
+    values = {"id": "r-1", "entry": "1-0", "number": "+353861234567", "receiver": "platform", "sender": "Salon"}
+    return path.format(tenant="acme", **values)
 
 
 PATHS = sorted(map(filled, OF_PATH))

@@ -1,11 +1,21 @@
 """Opt-outs over HTTP: closed, shown, listed in pages, opened; and that they are their tenant's alone."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
-from tests.support.site import ACME, Site
+from tests.support.site import ACME, Site, site
 
 ANNA, BEN = "+353861234567", "+353861234568"
 LIST = "/v1/tenants/acme/opt-outs"
+
+
+@pytest.fixture
+async def several(store_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+    """Of three shards."""
+    async with site(store_url, tmp_path, shards=3) as one:
+        yield one
 
 
 async def test_a_number_is_closed_shown_and_opened(api: Site) -> None:
@@ -51,6 +61,54 @@ async def test_a_number_that_cannot_be_one_is_refused(api: Site) -> None:
     assert (await api.ask("PUT", f"{LIST}/+99999999", json={})).status == 422
     assert (await api.ask("POST", LIST, json={"opt_outs": []})).status == 400
     assert (await api.ask("PUT", f"{LIST}/{ANNA}", json={"scope": "some"})).status == 400
+
+
+SALON = "/v1/senders/%2B353861111111/opt-outs"
+
+
+async def test_a_senders_list_is_an_operators(several: Site) -> None:
+    """Closed, shown, listed and opened in every shard; a tenant's key learns nothing of it."""
+    assert (await several.ask("PUT", f"{SALON}/{ANNA}", json={})).json["source"] == "api"
+    assert (await several.ask("POST", SALON, json={"opt_outs": [{"number": BEN}, {"number": ANNA}]})).json == {
+        "closed": 1
+    }
+    for tenant in ("acme", "other", "third"):
+        sent = await several.send(tenant=tenant, id="r1", to=ANNA, from_="+353861111111")
+        assert sent.json["state"] == "suppressed"
+    assert len((await several.ask("GET", f"{SALON}?limit=10")).json["opt_outs"]) == 2
+    assert (await several.ask("GET", f"{SALON}/{ANNA}")).json["scope"] == "all"
+    assert (await several.ask("DELETE", f"{SALON}/{ANNA}")).status == 204
+    assert (await several.ask("GET", f"{SALON}/{ANNA}")).status == 404
+    for method, path, json in (("GET", SALON, None), ("PUT", f"{SALON}/{ANNA}", {}), ("GET", "/v1/opt-outs", None)):
+        assert (await several.ask(method, path, json, key=ACME)).status == 403
+
+
+async def test_all_lists_are_told_with_whose_each_is(several: Site) -> None:
+    """In pages over all shards; a name with a blank, and the choice of a provider, are senders too."""
+    for path in (
+        LIST,
+        "/v1/tenants/other/opt-outs",
+        SALON,
+        "/v1/senders/My%20Salon/opt-outs",
+        "/v1/senders/*/opt-outs",
+    ):
+        assert (await several.ask("POST", path, json={"opt_outs": [{"number": ANNA}, {"number": BEN}]})).status == 200
+    found, after, pages = list[tuple[str, str, str]](), "", 0
+    while pages == 0 or after:
+        got = await several.ask("GET", f"/v1/opt-outs?limit=3&after={after}")
+        found += [(one["tenant"], one["sender"], one["number"]) for one in got.json["opt_outs"]]
+        after, pages = got.json["after"], pages + 1
+    whose = [("acme", ""), ("other", ""), ("", "+353861111111"), ("", "My Salon"), ("", "*")]
+    assert sorted(found) == sorted((*one, number) for one in whose for number in (ANNA, BEN))
+
+
+async def test_what_can_be_no_sender_and_no_page_is_refused(api: Site) -> None:
+    """Nothing of the list is done; and no made-up `after` leads to another's."""
+    assert (await api.ask("PUT", f"/v1/senders/12/opt-outs/{ANNA}", json={})).status == 422
+    assert (await api.ask("PUT", f"/v1/senders/0861111111111/opt-outs/{ANNA}", json={})).status == 404
+    assert (await api.ask("GET", "/v1/opt-outs")).json == {"opt_outs": [], "after": ""}
+    await api.ask("PUT", f"/v1/tenants/abe/opt-outs/{ANNA}", json={})
+    assert (await api.ask("GET", f"{LIST}?after=0.dDphYmU", key=ACME)).status == 400
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])

@@ -104,9 +104,9 @@ class Desk:
         """What is closed to somebody, by list."""
         found: dict[str, Scope] = {}
         for shard in self.live.shards:
-            for whose in await optouts.lists(shard):
-                if one := await optouts.get(shard, whose, number):
-                    found[f"{shard.number}{whose}"] = one.scope
+            for field, one in (await optouts.page(shard)).found:
+                if one.number == number:
+                    found[f"{shard.number}{field.partition(chr(0))[0]}"] = one.scope
         return found
 
 
