@@ -68,13 +68,13 @@ async def _replay(name: str, since: str, until: str, tenant: str, config: Path, 
         one = await _named(name, store.config, store.shards)
         found = await receivers.count(one, store.shards, since_ms, until_ms, tenant)
         some = f"{'at least ' if found.at_least else ''}{found.events:,} event{'' if found.events == 1 else 's'}"
-        if found.first_ms > since_ms:
-            some += f", for none before {moment(found.first_ms)} is kept"
+        older = f" (none before {moment(found.first_ms)} is kept)" if found.first_ms > since_ms else ""
         if found.events or found.at_least:
-            agreed(f"This tells {name} {some} again.", yes=yes)
+            agreed(f"This tells {name} {some} again{older}.", yes=yes)
             if not await receivers.replay(one, store.shards, since_ms, until_ms, tenant):
                 raise Trouble(f"a replay to {name} is not over yet: smsd webhooks list says when it is")
-    told = f"{name} is told {some} again" if found.events or found.at_least else f"no such event is kept for {name}"
+    again = f"{name} is told {some} again{older}"
+    told = again if found.events or found.at_least else f"no such event is kept for {name}"
     answer(found, told, json=json)
     return Code.OK
 

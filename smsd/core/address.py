@@ -37,7 +37,10 @@ _TUNNELS: Final = (
 )
 
 
+NO_NAME: Final = "its host is no name"
 _NUMERIC = re.compile("[0-9]+|0x[0-9a-f]*")
+_LABEL = "[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 
 
 def barred(address: str) -> str:
@@ -84,6 +87,8 @@ def barred_url(url: str) -> str:
     try:
         ip_address(host)
     except ValueError:
-        # 127.1, 2130706433 and 0x7f.1 are addresses to some who resolve them, and no names to anybody.
-        return "its host is no name" if _NUMERIC.fullmatch(host.rstrip(".").rpartition(".")[2]) else ""
+        # 127.1, 2130706433 and 0x7f.1 are addresses to some who resolve them, and so is 127.0.0.%31 to some who decode
+        # it: no names to anybody.
+        last = host.rstrip(".").rpartition(".")[2]
+        return "" if _NAME.fullmatch(host) and not _NUMERIC.fullmatch(last) and "[" not in parts.netloc else NO_NAME
     return barred(host)

@@ -67,7 +67,7 @@ async def test_a_replay_says_how_many_and_wants_a_yes(typed: Typed, redis: Redis
     """Of one tenant or of all; a second one while it is under way is refused."""
     await tell(redis, 5)
     said = typed("webhooks replay platform --since 1h")
-    assert (said.code, "tells platform 5 events, for none before" in said.err) == (2, True)
+    assert (said.code, "tells platform 5 events again (none before" in said.err) == (2, True)
     assert await gaps(Shard(redis)) == []
     done = typed("webhooks replay platform --since 1h --tenant acme --yes --json")
     assert (done.code, done.json()["events"]) == (0, 3)

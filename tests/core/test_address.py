@@ -38,6 +38,8 @@ def test_what_is_public_is_allowed(address: str) -> None:
         "https://169.254.169.254/latest",
         "https://１２７.0.0.1/", "https://169。254。169。254/", "https://127.1/", "https://2130706433/", "https://0x7f.1/",
         "https://example.com:0/", "https://example.com:99999/", "https://[1::2::3]/", "https://example.com/#f",
+        "https://127.0.0.%31/", "https://127.0.0.1%2e/", "https://127.0.0.1\\.example.com/", "https://[v1.fe80]/",
+        "https://.../", "https://example..com/", "https://0251.0376.0251.0376/", "https://[::ffff:a9fe:a9fe]/",
     ],
 )  # fmt: skip
 def test_a_url_tells_enough_to_be_refused(url: str) -> None:
@@ -45,7 +47,8 @@ def test_a_url_tells_enough_to_be_refused(url: str) -> None:
     assert barred_url(url)
 
 
-@pytest.mark.parametrize("url", ["https://example.com/x?y=1", "https://example.com:8443/", "https://93.184.216.34/"])
+@pytest.mark.parametrize("url", ["https://example.com/x?y=1", "https://example.com:8443/", "https://93.184.216.34/",
+                                 "https://EXAMPLE.com./", "https://a_b.xn--80ak6aa92e.com", "https://a1"])  # fmt: skip
 def test_any_other_url_is_decided_by_its_addresses(url: str) -> None:
     """Nothing is wrong with its text."""
     assert barred_url(url) == ""
