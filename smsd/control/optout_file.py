@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from smsd.config import Mistake
-from smsd.control.optouts import Whose
+from smsd.control.optouts import CHOSEN, Whose
 from smsd.core.fields import parse_instant
-from smsd.number import BadNumber, normalise
+from smsd.core.names import TENANT_TOLD, is_tenant
+from smsd.number import BadNumber, normalise, sender_ok
 from smsd.store.optouts import OptOut
 
 COLUMNS = ("number", "scope", "tenant", "sender", "at", "source", "provider")
@@ -47,6 +48,8 @@ def read(name: str, text: bytes, otherwise: Whose | None, region: Callable[[str]
         try:
             if isinstance(row, str):
                 raise _Wrong("", row)
+            if not row.get("number") and row.get("source") == "provider":
+                continue  # of a message whose body was erased: its number is known to nobody, and no mistake
             whose, one = _entry(row, otherwise, region)
         except _Wrong as wrong:
             found.mistakes.append(Mistake(name, number, wrong.key, str(wrong)))
@@ -121,6 +124,10 @@ def _entry(row: Mapping[str, Any], otherwise: Whose | None, region: Callable[[st
         if otherwise is None:
             raise _Wrong("tenant", "say whose it is: a tenant's or a sender's, here or by --tenant or --sender")
         whose = otherwise
+    if whose.tenant and not is_tenant(whose.tenant):
+        raise _Wrong("tenant", f"a tenant id is {TENANT_TOLD}")
+    if whose.sender not in ("", CHOSEN) and sender_ok(whose.sender):
+        raise _Wrong("sender", f"a number in E.164, a short code, a name of up to 11 characters, or {CHOSEN}")
     scope = cells.get("scope") or "all"
     if scope not in SCOPES:
         raise _Wrong("scope", f"expected one of {', '.join(SCOPES)}")

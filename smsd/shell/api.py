@@ -137,8 +137,8 @@ def _body(route: Route, request: Request) -> Any:
     if route.body is None:
         return None
     kind, _, _ = request.headers.get("content-type", "").partition(";")
-    if kind.strip().lower() != "application/json":
-        raise refused(415, "the body has to be JSON: Content-Type: application/json")
+    if kind.strip().lower() != route.takes:
+        raise refused(415, f"the body has to be {route.takes.partition('/')[2].upper()}: Content-Type: {route.takes}")
     if route.raw:
         return None
     try:

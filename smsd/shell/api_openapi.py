@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, field
 
 from smsd.core.names import ID, TENANT
-from smsd.shell.api_problems import JSON, PROBLEM, REASONS, Problem
+from smsd.shell.api_problems import PROBLEM, REASONS, Problem
 from smsd.shell.api_route import PATTERNS, Route
 from smsd.shell.api_routes import MESSAGES, ROUTES
 from smsd.shell.metrics import release
@@ -128,9 +128,11 @@ def _structs(kind: Any) -> list[Any]:
 
 
 def _schema(kind: Any) -> dict[str, Any]:
-    """By reference; `A | list[A]` as msgspec would not have it, for it could not tell them apart."""
+    """By reference, text as text; `A | list[A]` as msgspec would not have it, for it could not tell them apart."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return {"$ref": f"#/components/schemas/{kind.__name__}"}
+    if kind is str:
+        return {"type": "string"}
     if get_origin(kind) is Annotated:
         inner, meta = get_args(kind)
         return {**_schema(inner), "minItems": meta.min_length, "maxItems": meta.max_length}
@@ -144,7 +146,7 @@ def _operation(route: Route) -> dict[str, Any]:
     for status, kind in route.answers.items():
         answers[str(status)] = {"description": HTTPStatus(status).phrase}
         if kind is not None:
-            answers[str(status)]["content"] = {JSON: {"schema": _schema(kind)}}
+            answers[str(status)]["content"] = {route.gives: {"schema": _schema(kind)}}
     problems = {*_ALWAYS, *route.problems, *((403,) if route.admin else ()), *((404,) if "{" in route.path else ())}
     for status in sorted(problems):
         content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -160,12 +162,12 @@ def _operation(route: Route) -> dict[str, Any]:
         "responses": answers,
     }
     if route.body is not None:
-        told["requestBody"] = {"required": True, "content": {JSON: {"schema": _asked(route)}}}
+        told["requestBody"] = {"required": True, "content": {route.takes: {"schema": _asked(route)}}}
     return told
 
 
 def _asked(route: Route) -> dict[str, Any]:
-    if not route.raw:
+    if route.path != MESSAGES:
         return _schema(route.asked or route.body)
     one = {"anyOf": [_schema(Message), _schema(Cancel)]}
     return {"anyOf": [*one["anyOf"], {"type": "array", "items": one, "minItems": 1, "maxItems": 1000}]}

@@ -3,12 +3,14 @@
 Never repeats a number in an error, and never decides whose key may ask: a sender's list is no tenant's.
 """
 
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from smsd.control import optouts
+from smsd.control import optout_file, optouts
 from smsd.control.optouts import CHOSEN, BadAfter, Listed, Whose
 from smsd.core.optout import Scope
 from smsd.number import BadNumber, normalise, sender_ok
@@ -19,6 +21,10 @@ from smsd.shell.server import Response
 from smsd.store.optouts import OptOut
 
 LIST_MAX = 1000
+FILE_MAX = 10_000
+MISTAKES_MAX = 100  # told of one file
+CSV = "text/csv"
+FILE = "/v1/opt-outs.csv"
 Ms = Annotated[int, Meta(ge=0, le=2**53)]
 
 
@@ -27,6 +33,13 @@ class OptOutQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     after: Annotated[str, Meta(max_length=200)] = ""  # what the page before gave as `after`
     limit: Annotated[int, Meta(ge=1, le=LIST_MAX)] = 100
+
+
+class OptOutFileQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the file."""
+
+    after: Annotated[str, Meta(max_length=200)] = ""  # as the `Link` of the page before has it
+    limit: Annotated[int, Meta(ge=1, le=FILE_MAX)] = FILE_MAX
 
 
 class OptOutWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,6 +151,28 @@ class OptOutVerbs:
             OptOut(self._number(whose, one.number, f"/opt_outs/{i}/number"), one.scope, one.at_ms, "api")
             for i, one in enumerate(given.opt_outs)
         ]
+        return answer(200, Closed(await self._close(whose, entries)))
+
+    async def export(self, query: OptOutFileQuery) -> Response:
+        """GET /v1/opt-outs.csv. Raises Refused."""
+        page = await self._page(None, query)
+        text = "".join([f"{line}\n" async for line in optout_file.lines(_each(page), json=False)])
+        headers = [("Content-Type", CSV)]
+        if page.after:
+            headers.append(("Link", f'<{FILE}?limit={query.limit}&after={page.after}>; rel="next"'))
+        return Response(200, tuple(headers), text.encode())
+
+    async def import_(self, body: bytes) -> Response:
+        """POST /v1/opt-outs.csv: all of it, or nothing. Raises Refused."""
+        # In a thread: some ten thousand numbers take longer to read than a message may wait.
+        there = await asyncio.to_thread(optout_file.read, "", body, None, self._region)
+        if there.mistakes:
+            told = [f"line {one.line}: {one.key + ': ' if one.key else ''}{one.message}" for one in there.mistakes]
+            faults = [Fault("", "bad_request", one) for one in told[:MISTAKES_MAX]]
+            raise refused(422, f"lines that cannot be taken: {len(told):,}", *faults)
+        return answer(200, Closed(sum([await self._close(whose, some) for whose, some in there.entries.items()])))
+
+    async def _close(self, whose: Whose, entries: Sequence[OptOut]) -> int:
         closed = 0
         for scope in ("marketing", "all"):
             mine = [one for one in entries if one.scope == scope]
@@ -145,19 +180,21 @@ class OptOutVerbs:
             closed += n
             if n:
                 self._metrics.opt_outs("api", scope, n)
-        return answer(200, Closed(closed))
+        return closed
 
-    async def _page(self, whose: Whose | None, query: OptOutQuery) -> Listed:
+    async def _page(self, whose: Whose | None, query: OptOutQuery | OptOutFileQuery) -> Listed:
         try:
             return await optouts.page(self._live.shards, whose, query.after, query.limit)
         except BadAfter:
             detail = "query after: give what the page before gave as `after`"
             raise refused(400, detail, Fault("", "bad_request", detail)) from None
 
+    def _region(self, tenant: str) -> str:
+        return self._live.config.terms(tenant).region if tenant else ""  # of a sender: E.164 only
+
     def _number(self, whose: Whose, text: str, pointer: str) -> str:
-        region = self._live.config.terms(whose.tenant).region if whose.tenant else ""  # of a sender: E.164 only
         try:
-            return normalise(text, region, "possible").e164
+            return normalise(text, self._region(whose.tenant), "possible").e164
         except BadNumber as error:
             raise refused(422, "a number cannot be one", Fault(pointer, "bad_number", str(error))) from None
 
@@ -166,6 +203,11 @@ def _can_be(whose: Whose) -> None:
     """Raises Refused where nobody can send from such a sender: its list would close nothing."""
     if whose.sender not in ("", CHOSEN) and (why := sender_ok(whose.sender)):
         raise refused(422, f"the sender cannot be one: {why}")
+
+
+async def _each(page: Listed) -> AsyncGenerator[tuple[Whose, OptOut]]:
+    for one in page.found:
+        yield one
 
 
 def _shown(one: OptOut) -> OptOutShown:

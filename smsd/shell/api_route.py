@@ -12,6 +12,7 @@ import msgspec
 from smsd.control.dead import NAME
 from smsd.core.names import ID, TENANT
 from smsd.shell.api_keys import Key
+from smsd.shell.api_problems import JSON
 from smsd.shell.server import Request, Response
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] | None = None
     body: object = None  # the type of the body; None: it has none
     raw: bool = False  # the verb reads the body
+    takes: str = JSON  # the media type of the body
+    gives: str = JSON  # and of the answers that are no problems
     large: bool = False  # the body may have LARGE_MAX bytes
     asked: object = None  # the type of the body as the reference shows it, where that is another
     admin: bool = False  # only for keys of all tenants

@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 from smsd.control.optouts import Whose
 from smsd.shell.api_optouts import (
+    CSV,
+    FILE,
     Closed,
+    OptOutFileQuery,
     OptOutQuery,
     OptOutsFound,
     OptOutsGiven,
@@ -115,6 +118,38 @@ OPT_OUT_ROUTES: tuple[Route, ...] = (
         "writes.",
         answers={200: OptOutsListed},
         query=OptOutQuery,
+        admin=True,
+        tag="opt-outs",
+    ),
+    Route(
+        name="exportOptOuts",
+        method="GET",
+        path=FILE,
+        verb=lambda api, call: api.opt_outs.export(call.query),
+        summary="Export all lists as CSV",
+        told="As `smsd optout export` writes it, in pages that have a header each; a `Link` with rel=next leads to the "
+        "next one.",
+        answers={200: str},
+        query=OptOutFileQuery,
+        gives=CSV,
+        admin=True,
+        tag="opt-outs",
+    ),
+    Route(
+        name="importOptOuts",
+        method="POST",
+        path=FILE,
+        verb=lambda api, call: api.opt_outs.import_(call.request.body),
+        summary="Import a CSV of those who have opted out",
+        told="As `smsd optout import` reads it: a header with `number`, and any of `scope`, `tenant`, `sender`, `at`; "
+        "each line names a tenant or a sender. A wider scope that is closed already stays. One line with a mistake, "
+        "and nothing is done: `errors` name the lines.",
+        answers={200: Closed},
+        problems=(415, 422),
+        body=str,
+        raw=True,
+        takes=CSV,
+        large=True,
         admin=True,
         tag="opt-outs",
     ),

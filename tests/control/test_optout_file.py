@@ -44,6 +44,9 @@ def test_json_lines_are_read() -> None:
         (b"number\n+353861234567\n", "f:2: tenant: say whose it is"),
         (b"number,tenant\n+353861234567\n", "f:2: 1 cells, but the header has 2"),
         (b"number,tenant,sender\n+353861234567,a,b\n", "f:2: tenant: a line names a tenant or a sender, not both"),
+        (b"number,tenant\n+353861234567,a b\n", "f:2: tenant: a tenant id is 1 to 64 of"),
+        (b'number,sender\n+353861234567,"A, B"\n', "f:2: sender: a number in E.164, a short code, a name"),
+        (b"number,tenant\n,a\n", "f:2: number: "),
         (b"number,tenant,scope\n+353861234567,a,some\n", "f:2: scope: expected one of marketing, all"),
         (b"number,tenant\n12345,b\n", "f:2: number: a number without + needs a region"),
         (b"number,tenant,at\n+353861234567,a,yesterday\n", "f:2: at: "),
@@ -66,12 +69,13 @@ async def test_what_is_written_is_read_again(json: bool) -> None:
     """In both forms, but for the source: that is the file then."""
     entries = [
         (ACME, OptOut(ANNA, "all", 1764288000123, "inbound", "main")),
-        (Whose(sender="A, B"), OptOut(ANNA, "marketing", 5000, "api")),
+        (Whose(sender="A & B"), OptOut(ANNA, "marketing", 5000, "api")),
         (Whose(sender=CHOSEN), OptOut(ANNA, "all", 5000, "provider", "main")),
     ]
+    unknown = (Whose(sender="Salon"), OptOut("", "all", 5000, "provider", "main"))  # and passed over
 
     async def each() -> AsyncGenerator[tuple[Whose, OptOut]]:
-        for one in entries:
+        for one in [*entries, unknown]:
             yield one
 
     text = "\n".join([line async for line in lines(each(), json=json)]).encode()

@@ -34,7 +34,7 @@ def test_every_route_is_told_with_all_that_it_answers(told: Any) -> None:
         assert ("403" in one["responses"]) is route.admin
         for status, response in one["responses"].items():
             kinds = set(response.get("content", {}))
-            assert kinds <= ({"application/json"} if int(status) < 400 else {"application/problem+json"})
+            assert kinds <= ({route.gives} if int(status) < 400 else {"application/problem+json"})
 
 
 def test_every_reference_leads_somewhere(told: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.site import ACME, Site, site
+from tests.support.site import ACME, ALL, Got, Site, site
 
 ANNA, BEN = "+353861234567", "+353861234568"
 LIST = "/v1/tenants/acme/opt-outs"
@@ -100,6 +100,44 @@ async def test_all_lists_are_told_with_whose_each_is(several: Site) -> None:
         after, pages = got.json["after"], pages + 1
     whose = [("acme", ""), ("other", ""), ("", "+353861111111"), ("", "My Salon"), ("", "*")]
     assert sorted(found) == sorted((*one, number) for one in whose for number in (ANNA, BEN))
+
+
+FILE = "/v1/opt-outs.csv"
+HEAD = b"number,scope,tenant,sender,at,source,provider\n"
+
+
+async def upload(site: Site, text: str, key: str = ALL, kind: str = "text/csv; charset=utf-8") -> Got:
+    return await site.ask("POST", FILE, key=key, data=text.encode(), headers={"Content-Type": kind})
+
+
+async def test_a_file_is_imported_and_exported(several: Site) -> None:
+    """As the commands do: what is exported, in pages, can be imported; lists of tenants and senders in one."""
+    numbers = [f"08612345{n:02}" for n in range(5)]
+    text = "number,scope,tenant,sender\n" + "".join(f"{one},marketing,acme,\n" for one in numbers)
+    assert (await upload(several, f"{text}{BEN},all,,Salon\n")).json == {"closed": 6}
+    assert several.counted("smsd_opt_outs_total")['class="",provider="",scope="marketing",source="api"'] == 5
+    assert (await several.ask("GET", f"/v1/senders/Salon/opt-outs/{BEN}")).json["source"] == "import"
+    path, pages = f"{FILE}?limit=4", list[bytes]()
+    while path:
+        got = await several.ask("GET", path)
+        assert (got.status, got.headers["Content-Type"]) == (200, "text/csv")
+        path = got.headers.get("Link", "").partition("<")[2].partition(">")[0]
+        pages.append(got.body)
+    assert [page.startswith(HEAD) for page in pages] == [True, True]
+    whole = HEAD + b"".join(page.removeprefix(HEAD) for page in pages)
+    assert whole.count(b"\n") == 7
+    assert (await upload(several, whole.decode())).json == {"closed": 0}
+
+
+async def test_a_file_with_a_mistake_is_not_imported(api: Site) -> None:
+    """Each line is told with what is wrong, and without a number; only CSV is read, and for operators."""
+    got = await upload(api, f"number,tenant\n{ANNA},acme\n12,acme\n{BEN},\n")
+    assert (got.status, [one["detail"].partition(":")[0] for one in got.json["errors"]]) == (422, ["line 3", "line 4"])
+    assert ANNA not in got.body.decode()
+    assert (await api.ask("GET", FILE)).body == HEAD
+    assert (await upload(api, "number\n", kind="application/json")).status == 415
+    assert (await upload(api, "number\n", key=ACME)).status == 403
+    assert (await api.ask("GET", f"{FILE}?after=x")).status == 400
 
 
 async def test_what_can_be_no_sender_and_no_page_is_refused(api: Site) -> None:
