@@ -6,6 +6,7 @@ Never runs or imports what it judges. The rules themselves are in tests/support/
 import ast
 import subprocess
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -47,14 +48,30 @@ def _text(path: Path) -> str:
         return ""
 
 
-FILES = _files()
-PYTHON = {path: ast.parse(_text(path)) for path in FILES if path.suffix == ".py"}
-TESTS = {path: tree for path, tree in PYTHON.items() if path.is_relative_to(ROOT / "tests")}
-SOURCES = {
-    path: tree
-    for path, tree in PYTHON.items()
-    if path.is_relative_to(ROOT / "smsd") or path.is_relative_to(ROOT / "providers")
-}
+class Tree:
+    """What is judged, read and parsed when it is first asked for: other processes of a test run never ask."""
+
+    @cached_property
+    def files(self) -> list[Path]:
+        return _files()
+
+    @cached_property
+    def python(self) -> dict[Path, ast.Module]:
+        return {path: ast.parse(_text(path)) for path in self.files if path.suffix == ".py"}
+
+    @cached_property
+    def tests(self) -> dict[Path, ast.Module]:
+        return self._below("tests")
+
+    @cached_property
+    def sources(self) -> dict[Path, ast.Module]:
+        return self._below("smsd", "providers")
+
+    def _below(self, *folders: str) -> dict[Path, ast.Module]:
+        return {path: tree for path, tree in self.python.items() if path.relative_to(ROOT).parts[0] in folders}
+
+
+TREE = Tree()
 
 
 def _module(path: Path) -> str:
@@ -77,50 +94,53 @@ def test_imports_run_one_way() -> None:
     """Providers know only the contract, the core knows no store, the store no shell, and nothing knows the commands."""
     _clean(
         _told(path, tidy.wrong_way(_module(path), tree, package=path.name == "__init__.py"))
-        for path, tree in SOURCES.items()
+        for path, tree in TREE.sources.items()
     )
 
 
 def test_core_and_providers_are_pure() -> None:
     """What decides or translates does no IO, reads no clock and throws no dice."""
-    _clean(_told(path, tidy.impure(_module(path), tree)) for path, tree in SOURCES.items())
+    _clean(_told(path, tidy.impure(_module(path), tree)) for path, tree in TREE.sources.items())
 
 
 def test_every_file_says_what_it_is_for() -> None:
     """Each Python file opens with a docstring."""
-    _clean(_told(path, tidy.undocumented(tree)) for path, tree in PYTHON.items())
+    _clean(_told(path, tidy.undocumented(tree)) for path, tree in TREE.python.items())
 
 
 def test_functions_and_files_are_short() -> None:
     """A function has at most 70 lines and a file, unless it holds tests, at most 400."""
-    _clean(_told(path, tidy.too_long(tree, _text(path), any_length=path in TESTS)) for path, tree in PYTHON.items())
+    _clean(
+        _told(path, tidy.too_long(tree, _text(path), any_length=path in TREE.tests))
+        for path, tree in TREE.python.items()
+    )
 
 
 def test_lines_fit() -> None:
     """No line of code, configuration or prose is wider than 120 columns."""
     named = {"Makefile", "Dockerfile"}
-    judged = [path for path in FILES if path.suffix in WIDE_TOO or path.name in named or path in PYTHON]
+    judged = [path for path in TREE.files if path.suffix in WIDE_TOO or path.name in named or path in TREE.python]
     _clean(_told(path, tidy.too_wide(_text(path), prose=path.suffix in PROSE)) for path in judged)
 
 
 def test_tests_say_what_they_expect() -> None:
     """The docstring of each test is one sentence."""
-    _clean(_told(path, tidy.unspoken(tree)) for path, tree in TESTS.items())
+    _clean(_told(path, tidy.unspoken(tree)) for path, tree in TREE.tests.items())
 
 
 def test_tests_do_not_sleep() -> None:
     """Tests wait for signals, so that they are neither slow nor a matter of luck."""
-    _clean(_told(path, tidy.sleepy(tree)) for path, tree in TESTS.items())
+    _clean(_told(path, tidy.sleepy(tree)) for path, tree in TREE.tests.items())
 
 
 def test_nothing_unwanted_is_committed() -> None:
     """No file holds a mark of unfinished work, the host of a package registry or a path of a developer's machine."""
-    _clean(_told(path, tidy.unwanted(_text(path))) for path in FILES)
+    _clean(_told(path, tidy.unwanted(_text(path))) for path in TREE.files)
 
 
 def test_lua_scripts_open_with_their_contract() -> None:
     """Each script tells in its first comment what it does, its KEYS, its ARGV and what it returns."""
-    scripts = [path for path in FILES if path.suffix == ".lua"]
+    scripts = [path for path in TREE.files if path.suffix == ".lua"]
     _clean(_told(path, tidy.no_contract(_text(path), shared=path.parent.name == "lib")) for path in scripts)
 
 
@@ -135,17 +155,17 @@ def _test_files(path: Path) -> list[Path]:
     folders = ("providers", *parts[2:-1]) if parts[0] == "providers" else parts[1:-1]
     words = path.stem.lstrip("_").split("_")
     stems = ["_".join(words[:count]) for count in range(len(words), 0, -1)]
-    wholes = [stem for stem in stems[1:] if path.with_name(f"{stem}.py") in SOURCES]
+    wholes = [stem for stem in stems[1:] if path.with_name(f"{stem}.py") in TREE.sources]
     return [ROOT.joinpath("tests", *folders, f"test_{stem}.py") for stem in (stems[0], *wholes)]
 
 
 def test_each_module_has_its_test_file() -> None:
     """A module's tests are found where its name says, and an exemption names a file that exists."""
-    names = {str(path.relative_to(ROOT)): path for path in SOURCES if not path.stem.startswith("__")}
+    names = {str(path.relative_to(ROOT)): path for path in TREE.sources if not path.stem.startswith("__")}
     missing = [
         f"{name}: its tests belong into {_test_files(path)[0].relative_to(ROOT)}"
         for name, path in names.items()
-        if name not in UNTESTED and not any(test in TESTS for test in _test_files(path))
+        if name not in UNTESTED and not any(test in TREE.tests for test in _test_files(path))
     ]
     gone = [f"{name}: exempted in UNTESTED, but there is no such file" for name in UNTESTED if name not in names]
     _clean([missing, gone])

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import msgspec
 import redis
 
 from smsd.store import keys
+from tests.support.forked import Request, forks
 
 WAIT_S = 30.0
 TO = "+353861234567"
@@ -123,13 +125,13 @@ class Platform:
         self.client.close()
 
 
-def smsd(*words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout: float = 60) -> "Said":
-    """Runs one command to its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "smsd", *words],
-        capture_output=True, text=True, env={**os.environ, **(env or {})}, cwd=cwd, timeout=timeout, check=False,
-    )  # fmt: skip
-    return Said(done.returncode, done.stdout, done.stderr)
+def smsd(*words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, limit_s: int = 60) -> "Said":
+    """Runs one command to its end, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        where = str(cwd or Path.cwd())
+        code = forks().run(Request(words, {**os.environ, **(env or {})}, where, str(out), str(err), limit_s))
+        return Said(code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
 class Said(msgspec.Struct, frozen=True):
