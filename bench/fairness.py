@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -16,6 +17,7 @@ import msgspec
 
 from bench.rig import Entry, Rig, number, rig
 from smsd.store import keys
+from smsd.store.record import decode
 
 CAPACITY_PER_S = 500
 WITHIN_S = 1.0
@@ -134,6 +136,12 @@ def trickle(made: Rig, scenario: Scenario) -> dict[str, int]:
     return written
 
 
+def left(made: Rig, names: Iterable[str]) -> bool:
+    """Whether the provider has answered for each of these messages."""
+    records = cast("list[bytes | None]", made.redis.hmget(keys.key(0, "msg"), list(names)))
+    return all(packed and decode(packed).state not in ("queued", "leased") for packed in records)
+
+
 def run(scenario: Scenario, workers: int) -> Waited:
     """Floods, times, and judges by the carrier's book."""
     with rig(CONFIG.replace("@capacity@", str(CAPACITY_PER_S))) as made:
@@ -146,7 +154,7 @@ def run(scenario: Scenario, workers: int) -> Waited:
         from_us = time.time_ns() // 1000
         written = trickle(made, scenario)
         until_us = time.time_ns() // 1000
-        made.pass_time(WITHIN_S + 1.0)
+        made.comes(lambda: left(made, written), WITHIN_S + 1.0)  # what has not left by then, the judge finds
         arrived = {line.reference.partition(".")[2]: line.at_us for line in made.carrier.ledger()}
     return judge(scenario, flood, written, arrived, from_us, until_us)
 

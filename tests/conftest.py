@@ -3,6 +3,7 @@
 Never a mock: the store is Valkey from the wheel, one server for each process of the test run.
 """
 
+import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -10,10 +11,15 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 import redis.asyncio as redis_asyncio
+from hypothesis import settings
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tests.support.valkey import Valkey
+
+# How long an example takes is the machine's doing: what must be fast has a test that is marked `alone`.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -31,6 +37,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole stories first: they wait more than they work, so another process's share is what fills their waits."""
     items.sort(key=lambda item: "e2e" not in item.path.parts)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests are no garbage: the collector need not walk through them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,15 @@
 """send, trace, status and health, against a running daemon and without one."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from smsd.testing.carrier import start
 from tests.support.config import free_address, write
-from tests.support.running import TO, Daemon, Platform, Said, smsd
+from tests.support.running import TO, WAIT_S, Daemon, Platform, Said, smsd
 from tests.support.valkey import Valkey
 
 REFUSED = "+15005550001"
@@ -32,6 +34,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         with Daemon(path).ready():
             yield Running(path)
     store.kill()
+
+
+def at_work(config: Path, count: int) -> list[dict[str, Any]]:
+    """What so many processes tell of themselves; each does so just after it is ready."""
+    until = time.monotonic() + WAIT_S
+    while len(told := smsd("status", "--config", str(config), "--json").json()["processes"]) < count:
+        assert time.monotonic() < until, f"not {count} processes: {told}"
+    return told
 
 
 def test_send_waits_for_the_end(running: Running) -> None:
@@ -122,6 +132,7 @@ def test_limits_are_told(running: Running) -> None:
 def test_status_tells_who_works_on_what(running: Running) -> None:
     """A daemon at work with this file's config is all as wished."""
     running.smsd("send", "acme", TO, "hi")
+    at_work(running.config, 1)
     said = running.smsd("status")
     assert said.code == 0
     assert "revision 1, this file's" in said.out
@@ -150,12 +161,13 @@ def test_status_tells_where_a_file_is_not_in_force(tmp_path: Path, store_url: st
         smsd("reload", "--config", str(path))
     with Daemon(first).ready() as late, Daemon(second).ready():
         late.heard("config_superseded")
+        assert sorted((one["file"], one["revision"]) for one in at_work(second, 2)) == [
+            ("in_force", 2), ("superseded", 2),
+        ]  # fmt: skip
         said = smsd("status", "--config", str(second))
         assert said.code == 1
         assert "revision 2, its file is in force" in said.out
         assert "revision 2, its file was superseded: smsd reload there publishes it" in said.out
-        told = smsd("status", "--config", str(second), "--json").json()["processes"]
-        assert sorted((one["file"], one["revision"]) for one in told) == [("in_force", 2), ("superseded", 2)]
         late.end()
         after = smsd("status", "--config", str(second))
         assert (after.code, "superseded" in after.out) == (0, False)
