@@ -1,12 +1,15 @@
 """The footing of the other tests: a fixture that lies would make them all lie. Never tests smsd itself."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 import redis as redis_py
 from redis.asyncio import Redis
 
+from tests.support.running import Said, smsd
 from tests.support.valkey import Valkey
 
 
@@ -45,3 +48,20 @@ def test_ended_server_leaves_no_process(start_valkey: Callable[..., Valkey]) -> 
     server.stop()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("segments", "hi"), ("status", "--config", "none.toml"), ("sned",), ("--version",), ("vet", "nosuch:Thing")],
+    ids=" ".join,
+)
+def test_a_forked_command_is_what_a_typed_one_is(words: tuple[str, ...]) -> None:
+    """Its exit code and all that it says are those of `python -m smsd`, which starts from nothing."""
+    typed = subprocess.run([sys.executable, "-m", "smsd", *words], capture_output=True, text=True, check=False)
+    assert smsd(*words) == Said(typed.returncode, typed.stdout, typed.stderr)
+
+
+def test_a_forked_command_that_hangs_is_ended() -> None:
+    """It costs its test and no other: the next command gets its own answer."""
+    assert smsd("carrier", "--listen", "127.0.0.1:0", limit_s=1).code == -14
+    assert smsd("segments", "hi").out.startswith("1 segment")
