@@ -3,7 +3,7 @@
 Never shows a number or a text, never changes anything. An instant that is reckoned says that it is an estimate.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -82,7 +82,7 @@ async def story(config: Config, shard: Shard, tenant: str, id_: str, now_us: int
         final=record.state in FINAL,
         class_=record.class_,
         route=record.route,
-        campaign=_facts(record).get("campaign", ""),
+        campaign=record.echoed.get("campaign", ""),
         attempts=record.attempt,
         taken_ms=record.entered // 1000,
         deadline_ms=record.deadline // 1000,
@@ -140,7 +140,7 @@ async def refused(shards: Sequence[Shard], tenant: str, id_: str) -> Refused | N
 
 def steps(record: Record) -> list[Step]:
     """The history: how it came, and every change since."""
-    facts = _facts(record)
+    facts = record.echoed
     came = {name: facts[name] for name in ("segments", "encoding", "to_country", "campaign") if name in facts}
     told = [Step(record.entered // 1000, "taken", {"class": record.class_, "route": record.route, **came})]
     for line in record.hist.splitlines():
@@ -164,7 +164,3 @@ def delays(record: Record, history: Sequence[Step]) -> Delays:
 def pairs(flat: Sequence[str]) -> dict[str, str]:
     """name, value, name, value …"""
     return dict(zip(flat[::2], flat[1::2], strict=False))
-
-
-def _facts(record: Record) -> Mapping[str, str]:
-    return pairs(record.echo.split("\x1f")) if record.echo else {}

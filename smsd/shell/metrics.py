@@ -171,12 +171,15 @@ class Metrics:
         """Counts what this process's calls to a shard have ended and refused since the last time."""
         ended, shard.ended = shard.ended, collections.Counter()
         limited, shard.limited = shard.limited, collections.Counter()
+        took_us, shard.took_us = shard.took_us, collections.defaultdict(list)
         for (class_, state, reason), n in ended.items():
             self.final(class_, state, reason, n)
             if reason == "opted_out" and state in ("failed", "undelivered"):
                 self.opt_outs("provider", "all", n, class_=class_)
         for scope, n in limited.items():
             self.limited(scope, n)
+        for provider, us in took_us.items():
+            self.receipt_seconds(provider, *[each / 1e6 for each in us])
 
     def receipts(self, provider: str, outcome: str, n: int = 1) -> None:
         self.count("smsd_receipts", provider, outcome, n=n)

@@ -5,16 +5,14 @@ Never says that something is stored before it is, and never lets anybody wait lo
 
 import asyncio
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError, ResponseError
 
 from smsd.shell.metrics import Metrics
-from smsd.store import keys
-from smsd.store.record import decode
 from smsd.store.shard import ClockDiffers, ReceiptFor, Shard
 
 if TYPE_CHECKING:
@@ -24,9 +22,7 @@ STORE_S = 1.0  # for the store to take it; then the provider is asked to come ag
 BATCH = 100  # receipts in one call of the store
 LINGER_S = 0.004  # between two calls while many come, for more of them to share one
 WAITING_MAX = 5000  # receipts that wait for the store; more are asked to come again
-MEASURE_S = 1.0  # between two looks at how long receipts took, unless BATCH have come
 
-_FINAL = frozenset({"delivered", "undelivered", "late"})
 _NOT_HERE = frozenset({"early", "orphan", "dropped"})  # words for a receipt whose message another shard may have
 
 
@@ -91,8 +87,6 @@ class Batch:
         self._offered: Sequence[Offer] = ()
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._ended: list[tuple[ReceiptFor, int]] = []  # receipt and when it came; measured together, for less work
-        self._measured_at = float("-inf")
 
     def put(self, offer: Offer) -> None:
         """Who awaits it hears of it, at once where it cannot be taken."""
@@ -152,18 +146,13 @@ class Batch:
             self._stored(batch, words)
             if traced and self._traces is not None:
                 self._traces.receipts(traced, [(offer.receipt, offer.awaited.since_ns) for offer in batch], words)
-            if len(self._ended) >= BATCH or time.monotonic() - self._measured_at >= MEASURE_S:
-                await self._measure()
 
     def _stored(self, batch: Sequence[Offer], words: Sequence[str]) -> None:
-        now_us = self._shard.now_us or time.time_ns() // 1000
         counts: Counter[tuple[str, str]] = Counter()
         for offer, word in zip(batch, words, strict=True):
             receipt = offer.receipt
             if offer.heard(word):
                 counts[receipt.provider, offer.word] += 1
-            if word in _FINAL and receipt.key:
-                self._ended.append((receipt, now_us))
             offer.awaited.stored()
         for (provider, word), n in counts.items():
             self._metrics.receipts(provider, word, n)
@@ -172,24 +161,6 @@ class Batch:
         self._metrics.store_error("receipts")
         for offer in batch:
             offer.awaited.failed(Away(f"{type(error).__name__}: {error}"))
-
-    async def _measure(self) -> None:
-        """From the provider's taking to the receipt, of the messages that receipts have ended."""
-        ended, self._ended, self._measured_at = self._ended, [], time.monotonic()
-        if not ended:
-            return
-        asked = self._shard.client.hmget(keys.key(self._shard.number, "msg"), [receipt.key for receipt, _ in ended])
-        try:
-            records = await cast("Awaitable[list[bytes | None]]", asked)
-        except (RedisError, OSError):
-            return
-        took: defaultdict[str, list[float]] = defaultdict(list)
-        for (receipt, at_us), packed in zip(ended, records, strict=True):
-            record = decode(packed) if packed else None
-            if record is not None and record.submitted:
-                took[receipt.provider].append((at_us - record.submitted) / 1e6)
-        for provider, seconds in took.items():
-            self._metrics.receipt_seconds(provider, *seconds)
 
 
 async def in_time(work: Coroutine[Any, Any, None]) -> None:

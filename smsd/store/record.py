@@ -3,6 +3,8 @@
 The order of the fields is the schema; the scripts take their indexes from here. Append only, with the version raised.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 
@@ -37,7 +39,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     entered: int
     leased: int
     submitted: int
-    echo: str
+    echo: msgspec.Raw  # what its events repeat: `echoed`
     taken: list[Taken]
     parked: list[list[int | str]]
     nos: int
@@ -52,6 +54,13 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     lead: int = 0  # us by which it was charged ahead of the instant `leased`
 
     @property
+    def echoed(self) -> dict[str, str]:
+        """What every event of it repeats, by name."""
+        packed = bytes(self.echo)
+        flat = _echo.decode(packed[_HEAD.get(packed[0], 1) :]) if len(packed) > 1 else []
+        return dict(zip(flat[::2], flat[1::2], strict=True))
+
+    @property
     def since_us(self) -> int:
         """When it could first leave: when it was taken, or its not_before."""
         return max(self.entered, self.since)
@@ -63,9 +72,21 @@ INDEX: dict[str, int] = {name.rstrip("_").upper(): i for i, name in enumerate(Re
 """Field name in the scripts -> its place, from 1."""
 
 
+def echo_of(pairs: Mapping[str, str]) -> msgspec.Raw:
+    """The field `echo` for these fields of events: an array packed once more, as a string, for what the scripts hand on
+    they need not unpack. They know no binary, so that is msgpack's string, though it is not UTF-8.
+    """
+    packed = msgspec.msgpack.encode([text for pair in pairs.items() for text in pair])
+    size = len(packed)
+    head = bytes([0xA0 | size]) if size < 32 else bytes([0xD9, size]) if size < 256 else b"\xda" + size.to_bytes(2)
+    return msgspec.Raw(head + packed)
+
+
 def decode(packed: bytes) -> Record:
     """Raises msgspec.ValidationError for a record of another schema."""
     return _decoder.decode(packed)
 
 
 _decoder = msgspec.msgpack.Decoder(Record)
+_echo = msgspec.msgpack.Decoder(list[str])
+_HEAD = {0xD9: 2, 0xDA: 3}  # bytes before a string that is not short, by the first of them

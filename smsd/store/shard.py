@@ -4,7 +4,7 @@ Never decides, never retries a call that may have run, never touches another sha
 """
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from smsd.message import Cancel, Entry, Leased, Message, Rejection, Send
 from smsd.store import keys
 from smsd.store.durable import DurableScripts
 from smsd.store.find import hashed
-from smsd.store.record import FLAG_DOUBLE, Record
+from smsd.store.record import FLAG_DOUBLE, Record, echo_of
 from smsd.store.record import decode as decode_record
 from smsd.store.scripts import Scripts
 from smsd.store.values import Lease, Offer, ReceiptFor, Swept, Unsure
@@ -38,6 +38,7 @@ _decode_message = msgspec.msgpack.Decoder(Message).decode
 _Row = tuple[str, int, int, int, int, int, int, int, str, int, int, int]
 _Ended = dict[str, int] | list[int]  # an empty table of Lua is an empty array
 _decode_lease = msgspec.msgpack.Decoder(tuple[int, int, int, list[_Row], _Ended, dict[str, int], int]).decode
+_decode_told = msgspec.msgpack.Decoder(tuple[_Ended, dict[str, list[int]] | list[int]]).decode
 _decode_ended = msgspec.msgpack.Decoder(_Ended).decode
 _decode_unsure = msgspec.msgpack.Decoder(list[tuple[str, str, int, int, int, int, int, int, int, int]]).decode
 _decode_swept = msgspec.msgpack.Decoder(tuple[int, Swept, _Ended]).decode
@@ -65,6 +66,8 @@ class Shard:
         self.clock_step_us = clock_step_us
         self.ended: Counter[tuple[str, str, str]] = Counter()
         """(class, state, reason) of messages that ended in calls of this process; whoever counts them empties it."""
+        self.took_us: defaultdict[str, list[int]] = defaultdict(list)
+        """From each provider's taking a message to the receipt that ended it; likewise."""
         self.limited: Counter[str] = Counter()
         """How often a limit of a tenant, class, sender or provider refused; likewise."""
         self._keys = keys.every(number)
@@ -240,7 +243,12 @@ class Shard:
 
     async def receipts(self, receipts: Sequence[ReceiptFor], *, most_early: int = 100_000) -> list[str]:
         """What became of each, as lua/receipt.lua says it; the words are the metric's outcomes."""
-        return self._words(await self.run("receipt", most_early, _encode(receipts)))
+        *words, told = await self.run("receipt", most_early, _encode(receipts))
+        ended, took = _decode_told(told)
+        self._count(ended)
+        for provider, us in took.items() if isinstance(took, dict) else ():
+            self.took_us[provider] += us
+        return [word.decode() for word in words]
 
     async def sweep(
         self,
@@ -303,7 +311,7 @@ class Shard:
         return _decode_message(packed) if packed else None
 
 
-def _echo(m: Message, entry_id: str) -> str:
+def _echo(m: Message, entry_id: str) -> msgspec.Raw:
     pairs = {
         "segments": str(m.segments),
         "encoding": m.encoding,
@@ -312,7 +320,7 @@ def _echo(m: Message, entry_id: str) -> str:
         "meta": m.meta,
         "entry_id": entry_id,
     }
-    return "\x1f".join(f"{name}\x1f{value}" for name, value in pairs.items() if value)
+    return echo_of({name: value for name, value in pairs.items() if value})
 
 
 def _rejected(entry: Rejection, class_: str) -> list[str]:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from smsd.store.record import INDEX, Record, decode
+from smsd.store.record import INDEX, Record, decode, echo_of
 
 
 def test_the_scripts_indexes_are_the_fields_in_order() -> None:
@@ -16,3 +16,12 @@ def test_another_schema_is_an_error_not_a_guess() -> None:
     """A record that is too short does not decode."""
     with pytest.raises(msgspec.ValidationError):
         decode(msgspec.msgpack.encode([1, "queued"]))
+
+
+@pytest.mark.parametrize("meta", ["", "a", "é" * 60, "x" * 256])
+def test_what_events_repeat_is_kept_whatever_its_length(meta: str) -> None:
+    """The field is a string of msgpack with a head of one, two or three bytes before the array in it."""
+    pairs = {"segments": "1", "meta": meta} if meta else {}
+    fields = [1, "queued", 0, "reminder", "default", "lane", *[0] * 6, "", 0, "print", 0, 0, 0]
+    packed = msgspec.msgpack.encode([*fields, echo_of(pairs), [], [], 0, 0, "", "", 0])
+    assert decode(packed).echoed == pairs

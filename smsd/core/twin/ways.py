@@ -131,9 +131,11 @@ def fail(book: Book, r: Record, reason: str, extra: Told) -> None:
 
 def remember_id(book: Book, r: Record, attempt: int, provider: str, provider_id: str) -> None:
     """A provider's id is never thrown away, whatever became of the lease; each leads back to the message."""
+    taken = r.place_of(attempt)
+    if taken is not None and (taken.provider, taken.provider_id) == (provider, provider_id):
+        return
     if provider_id:
         book.refs[provider, provider_id] = (attempt, r.key)
-    taken = r.place_of(attempt)
     if taken is None:
         r.taken.append(Taken(attempt, provider, provider_id))
     elif not taken.provider_id and taken.provider == provider:

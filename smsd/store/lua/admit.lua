@@ -50,12 +50,12 @@ local function send(e, body, number)
   local extra = {}
   if e[11] ~= '' and e[11] ~= key then extra = { 'replaced', REPLACED[cancel(e[11])] } end
   if tomb then zset(K.ended, key, false) end
-  if tomb or withdrawal.covers(parts(e[6]), written_at(e[12])) then
+  if tomb or withdrawal.some() and withdrawal.covers(parts(e[6]), written_at(e[12])) then
     set_state(key, m, 'queued')
     finish(key, m, 'cancelled', { 'reason', 'cancelled', unpack(extra) })
     return 'cancelled'
   end
-  local closed = opt_outs.covers(parts(e[6]), e[13])
+  local closed = opt_outs.some() and opt_outs.covers(parts(e[6]), e[13])
   if closed then
     set_state(key, m, 'queued')
     finish(key, m, 'suppressed', { 'reason', 'opted_out', 'detail', closed, unpack(extra) })

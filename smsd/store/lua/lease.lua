@@ -22,6 +22,7 @@ local horizon = now + ahead
 local fence, stop, wake_at, again = nil, false, nil, false
 seed = seed % 2147483646 + 1
 local in_flight, refused_at, punctual = {}, {}, {}
+local shares, virtual_time = {}, 'V|' .. route
 
 local pass = {} -- its parts, in one table: Lua allows 200 locals
 
@@ -30,8 +31,7 @@ function pass.reply(keys)
   for i, key in ipairs(keys) do
     local m = record(key)
     list[i] = { m[PROVIDER], m[ATTEMPT], m[FENCE], m[ENTERED], m[DEADLINE], refused_at[key] or 0, m[FLAGS], m[TRIES],
-      match(m[LANE], '([^|]*)$'), punctual[key] and 1 or 0, m[LEASED],
-      max(m[ENTERED], m[SINCE] or 0),
+      parts(m[LANE]).bound, punctual[key] and 1 or 0, m[LEASED], max(m[ENTERED], m[SINCE] or 0),
     }
   end
   local revision = tonumber(call('HGET', K.conf, 'revision') or 0)
@@ -133,9 +133,28 @@ function pass.limits_of(p)
   return p.limits
 end
 
+-- The place in a line of one that comes to it now.
+local orders = {}
+
+function pass.order_now(class)
+  orders[class] = orders[class] or rank_of(class) .. pad(now)
+  return orders[class]
+end
+
+-- The names under which the store keeps a class of this route.
+function pass.names(class)
+  local names = shares[class]
+  if not names then
+    local of = route .. '|' .. class
+    names = { share = 'c:' .. of, virtual = 'V|' .. of, finish = 'F|' .. of, flows = route .. '\0' .. class .. '\0' }
+    shares[class] = names
+  end
+  return names
+end
+
 -- What can be done with a head: 'take' offer at | 'wait' scope at | 'room' at.
 function pass.try(p, m, first_refused)
-  local order = rank_of(p.class) .. pad(first_refused > 0 and first_refused or now)
+  local order = first_refused > 0 and rank_of(p.class) .. pad(first_refused) or pass.order_now(p.class)
   local scope, at = nil, now
   for _, limit in ipairs(pass.limits_of(p)) do
     local opens, first = admits_at(limit[2], limit[3], m[COST]), front(limit[1])
@@ -168,7 +187,7 @@ function pass.take(key, m, p, offer, at, first_refused)
   punctual[key] = punctual[key] or nearly_used(defined(offer[4]), states(offer[4]), at)
   offer[3] = offer[3] - 1
   if rooms[p.class] then rooms[p.class] = rooms[p.class] - 1 end
-  local share = 'c:' .. route .. '|' .. p.class
+  local share = pass.names(p.class).share
   in_flight[offer[4]] = (in_flight[offer[4]] or 0) + 1
   in_flight[share] = (in_flight[share] or 0) + 1
   taken[#taken + 1] = key
@@ -260,23 +279,24 @@ function pass.serve_flow(class, weight, member)
     f[2] = f[1]
     call('ZADD', K.flows, 0, flow_member(flow, f[2]))
   end
-  set_tag('V|' .. route .. '|' .. class, max(tag('V|' .. route .. '|' .. class), start))
-  local class_start = max(tag('V|' .. route), tag('F|' .. route .. '|' .. class))
-  set_tag('V|' .. route, class_start)
-  set_tag('F|' .. route .. '|' .. class, class_start + floor(served * SCALE / weight))
+  local names = pass.names(class)
+  set_tag(names.virtual, max(tag(names.virtual), start))
+  local class_start = max(tag(virtual_time), tag(names.finish))
+  set_tag(virtual_time, class_start)
+  set_tag(names.finish, class_start + floor(served * SCALE / weight))
 end
 
 -- The class whose turn it is: the least start tag of those with something ready and room in their share.
 function pass.next_class()
   local best, least = nil, nil
   for _, c in ipairs(all_classes()) do
-    local name = c[1]
+    local name, names = c[1], pass.names(c[1])
     if (rooms[name] or 1) <= 0 then
-      if first_of(K.flows, route .. '\0' .. name .. '\0') then wake_at = min(wake_at or now + 50000, now + 50000) end
+      if first_of(K.flows, names.flows) then wake_at = min(wake_at or now + 50000, now + 50000) end
     else
-      if heads[name] == nil then heads[name] = first_of(K.flows, route .. '\0' .. name .. '\0') or false end
+      if heads[name] == nil then heads[name] = first_of(K.flows, names.flows) or false end
       if heads[name] then
-        local start = max(tag('V|' .. route), tag('F|' .. route .. '|' .. name))
+        local start = max(tag(virtual_time), tag(names.finish))
         if not least or start < least then
           best, least = c, start
         end

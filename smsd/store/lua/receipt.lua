@@ -4,7 +4,8 @@
 --        {key or '', attempt, provider, provider_id, status, reason, error_code, raw, parts}; key and attempt come from
 --        our reference; parts as lib/outcome.lua has it
 -- Output one word per receipt: delivered, undelivered, late, noted, parked, repeated, contradicting, orphan, early,
---        dropped; then msgpack of {class \31 state \31 reason = how many ended so}
+--        dropped; then msgpack of {{class \31 state \31 reason = how many ended so}, {provider = {us from its taking
+--        a message to the receipt that ended it, ..}}}
 -- Repeated, it changes nothing.
 --#include base limit lane wait optout outcome bell
 local refused = begin()
@@ -26,7 +27,7 @@ local function keep_early(r)
   return 'early'
 end
 
-local list, out, keys = unpack_msg(ARGV[5]), {}, {}
+local list, out, keys, took = unpack_msg(ARGV[5]), {}, {}, {}
 for _, r in ipairs(list) do
   if r[1] ~= '' then keys[#keys + 1] = r[1] end
 end
@@ -43,10 +44,14 @@ for i, r in ipairs(list) do
   local m = r[1] ~= '' and record(r[1])
   if m and m[STATE] ~= 'tomb' then
     out[i] = apply_receipt(r[1], m, { r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9] })
+    if (out[i] == r[5] or out[i] == 'late') and m[SUBMITTED] > 0 then
+      local list = took[r[3]] or {}
+      took[r[3]], list[#list + 1] = list, now - m[SUBMITTED]
+    end
   else
     out[i] = keep_early(r)
   end
 end
 flush()
-out[#out + 1] = pack(tally)
+out[#out + 1] = pack({ tally, took })
 return out

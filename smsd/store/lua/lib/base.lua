@@ -1,7 +1,7 @@
 -- base: the clock, the cache of records, the one way to change a state and to end a message.
 -- Included first by every verb. K.<kind> is a declared key, an upper-case field index (m[STATE]) a place in the record;
 -- both are filled in by smsd/store/scripts.py from keys.py and record.py. Records are read once and written by flush().
-local call, pack, unpack_msg = redis.call, cmsgpack.pack, cmsgpack.unpack
+local call, pack, unpack_msg, unpack_from = redis.call, cmsgpack.pack, cmsgpack.unpack, cmsgpack.unpack_limit
 local fmt, match, sub = string.format, string.match, string.sub
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 
@@ -13,7 +13,8 @@ local backlog = {}
 local pending_z, pending_h = {}, {} -- writes that nothing in a script reads back: one call per key at the end
 
 local FINAL = {
-  delivered = 1, undelivered = 1, unconfirmed = 1, failed = 1, expired = 1, rejected = 1, suppressed = 1, cancelled = 1,
+  delivered = '1', undelivered = '1', unconfirmed = '1', failed = '1', expired = '1', rejected = '1', suppressed = '1',
+  cancelled = '1',
 }
 local CANCEL, DOUBLE, MAYBE, RESENT = 1, 2, 4, 8 -- flags of a record; MAYBE: an attempt may have left
 
@@ -114,6 +115,20 @@ local function flush_pending()
   pending_z, pending_h = {}, {}
 end
 
+local function row(_, ...)
+  return { ... }
+end
+
+-- An array whose head has so many bytes, as a table of just its size: one that cmsgpack makes grows with each value.
+local function unpack_row(packed, head)
+  return row(unpack_from(packed, 255, head))
+end
+
+local function unpack_record(packed)
+  if string.byte(packed) ~= 220 then error('not a record') end -- 220: the head of an array of 16 and more
+  return unpack_row(packed, 3)
+end
+
 local function load(keys)
   local ask = {}
   for _, key in ipairs(keys) do
@@ -125,7 +140,7 @@ local function load(keys)
   if #ask == 0 then return end
   local found = call('HMGET', K.msg, unpack(ask))
   for i, key in ipairs(ask) do
-    if found[i] then records[key] = unpack_msg(found[i]) end
+    if found[i] then records[key] = unpack_record(found[i]) end
   end
 end
 
@@ -153,18 +168,14 @@ local function emit(key, m, state, extra)
   m[SEQ] = seq
   local tenant, id = match(key, '^([^/]*)/(.*)$')
   local event = {
-    'v', 1, 'event_id', key .. '/' .. seq, 'id', id, 'tenant', tenant, 'class', m[CLASS], 'seq', seq,
-    'state', state, 'final', FINAL[state] or 0, 'at', now_ms,
+    'v', '1', 'event_id', key .. '/' .. seq, 'id', id, 'tenant', tenant, 'class', m[CLASS], 'seq', seq,
+    'state', state, 'final', FINAL[state] or '0', 'at', now_ms, select(2, unpack_from(m[ECHO], 255, 1)),
   }
-  local n = 18
-  for x in string.gmatch(m[ECHO], '[^\31]+') do
-    n = n + 1
-    event[n] = x
-  end
+  local n = #event
   for i = 1, #extra do event[n + i] = extra[i] end
   if has(m, DOUBLE) then
     event[#event + 1] = 'possible_duplicate'
-    event[#event + 1] = 1
+    event[#event + 1] = '1'
   end
   if seq > 1 or #extra > 0 then
     local line = now_ms .. '\t' .. state
@@ -194,10 +205,8 @@ local function finish(key, m, state, extra)
   end
   local name = m[CLASS] .. '\31' .. state .. '\31' .. reason
   tally[name] = (tally[name] or 0) + 1
-  if before == 'submitted' or before == 'unknown' then
-    zset(K.await, key, false)
-    zset(K.unsure, key, false)
-  end
+  if before == 'submitted' or before == 'unknown' then zset(K.await, key, false) end
+  if before == 'unknown' then zset(K.unsure, key, false) end
   set_state(key, m, state)
   emit(key, m, state, extra)
   if not FINAL[before] then
@@ -207,7 +216,12 @@ local function finish(key, m, state, extra)
 end
 
 local function flush_records()
-  for key in pairs(changed) do hset(K.msg, key, pack(records[key])) end
+  local written = {}
+  for key in pairs(changed) do
+    local n = #written
+    written[n + 1], written[n + 2] = key, pack(records[key])
+  end
+  call_in_chunks('HSET', K.msg, written)
   changed = {}
   flush_pending()
   for class, n in pairs(backlog) do

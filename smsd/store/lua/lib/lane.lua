@@ -45,7 +45,7 @@ local function lane_state(lane)
   local L = lanes[lane]
   if L == nil then
     local packed = call('HGET', K.lane, lane)
-    L = packed and unpack_msg(packed) or false
+    L = packed and unpack_row(packed, 1) or false
     lanes[lane] = L
   end
   return L
@@ -121,9 +121,13 @@ local function leave_ready(lane, L)
   if not first_ready_of(flow) then deactivate(flow) end
 end
 
+local somebody_waits -- anywhere; nil: look
+
 -- The order of whoever waits first at a scope, and its member; nil when nobody does. A hold whose time is over is
 -- dropped on the way.
 local function front(scope)
+  if somebody_waits == nil then somebody_waits = call('EXISTS', K.wait) == 1 end
+  if not somebody_waits then return nil end
   local known = fronts[scope]
   while known == nil do
     local member = first_of(K.wait, scope .. '\0')
@@ -174,6 +178,7 @@ local function keep_places(lane, L, scope, at)
     if via ~= '' and via ~= scope then
       local member = via .. '\0' .. order .. '\0!' .. pad(at) .. '\0' .. lane
       call('ZADD', K.wait, 0, member)
+      somebody_waits = true
       L[L_HOLDS][#L[L_HOLDS] + 1] = member
     end
   end
@@ -185,6 +190,7 @@ local function take_place(scope, flow, order)
   if had and had <= order then return end
   if had then call('ZREM', K.wait, scope .. '\0' .. had .. '\0' .. flow) end
   call('ZADD', K.wait, 0, scope .. '\0' .. order .. '\0' .. flow)
+  somebody_waits = true
   call('HSET', K.place, scope .. '\0' .. flow, order)
   fronts[scope] = nil
 end
@@ -268,8 +274,8 @@ local function head_of(m)
   return pad(m[DEADLINE]) .. fmt('%09x', m[ARRIVAL])
 end
 
-local function lane_member(key, m)
-  return m[LANE] .. '\0' .. head_of(m) .. '\0' .. match(key, '/(.*)$')
+local function lane_member(key, m, head)
+  return m[LANE] .. '\0' .. head .. '\0' .. match(key, '/(.*)$')
 end
 
 -- Puts a message into its lane. Written at once for one; admit gathers many and calls flush_arrivals.
@@ -277,9 +283,8 @@ local function enqueue(key, m)
   m[DUE] = 0
   if m[STATE] ~= 'queued' then set_state(key, m, 'queued') end
   changed[key] = true
-  arrivals[#arrivals + 1] = 0
-  arrivals[#arrivals + 1] = lane_member(key, m)
-  local lane, head = m[LANE], head_of(m)
+  local lane, head, n = m[LANE], head_of(m), #arrivals
+  arrivals[n + 1], arrivals[n + 2] = 0, lane_member(key, m, head)
   local L = lane_state(lane)
   if not L then
     L = { 'r', head, '', 0, '', {}, m[COST] }
@@ -329,9 +334,10 @@ local function withdraw(key, m)
     return
   end
   flush_arrivals()
-  call('ZREM', K.lanes, lane_member(key, m))
+  local head = head_of(m)
+  call('ZREM', K.lanes, lane_member(key, m, head))
   local L = lane_state(m[LANE])
-  if L and L[L_HEAD] == head_of(m) then advance(m[LANE]) end
+  if L and L[L_HEAD] == head then advance(m[LANE]) end
 end
 
 local function flush_lanes()

@@ -105,7 +105,7 @@ end
 -- Where the index of conversations has a message: nil for a sender that nobody can answer.
 function opt_outs.said_by(m)
   local who = m[WHO] or ''
-  local sender = who ~= '' and parts(m[LANE]).sender
+  local sender = who ~= '' and match(m[LANE], '^[^|]*|[^|]*|[^|]*|([^|]*)')
   if not sender or string.find(sender, '%a') then return nil end
   return sender .. '\0' .. who
 end

@@ -1,29 +1,37 @@
 -- outcome: what an attempt came to, and the monotonic table of receipts. The table is the twin of core/receipt.py.
 
 -- A place in the lease's batch is over: counts of what is in flight and of the batch go down with it.
-local released = {}
+local released = { providers = {}, fences = {}, classes = {} } -- classes: of each route
 
 local function release(m)
-  local fence = int(m[FENCE])
-  released['p:' .. m[PROVIDER]] = (released['p:' .. m[PROVIDER]] or 0) - 1
-  local share = 'c:' .. m[ROUTE] .. '|' .. m[CLASS]
-  released[share] = (released[share] or 0) - 1
-  released['n:' .. fence] = (released['n:' .. fence] or 0) - 1
+  local provider, fence, route, class = m[PROVIDER], m[FENCE], m[ROUTE], m[CLASS]
+  local classes = released.classes[route] or {}
+  classes[class] = (classes[class] or 0) + 1
+  released.classes[route] = classes
+  released.providers[provider] = (released.providers[provider] or 0) + 1
+  released.fences[fence] = (released.fences[fence] or 0) + 1
+end
+
+-- Returns whether none is left.
+local function fewer_in_flight(name, n)
+  local last = call('HINCRBY', K.inflight, name, -n) <= 0
+  if last then call('HDEL', K.inflight, name) end
+  return last
 end
 
 local function flush_released()
-  for name, n in pairs(released) do
-    local left = call('HINCRBY', K.inflight, name, n)
-    if left <= 0 then
-      call('HDEL', K.inflight, name)
-      local fence = match(name, '^n:(.*)$')
-      if fence then
-        call('HDEL', K.batch, fence)
-        call('ZREM', K.lease, fence)
-      end
+  for provider, n in pairs(released.providers) do fewer_in_flight('p:' .. provider, n) end
+  for route, classes in pairs(released.classes) do
+    for class, n in pairs(classes) do fewer_in_flight('c:' .. route .. '|' .. class, n) end
+  end
+  for fence, n in pairs(released.fences) do
+    fence = int(fence)
+    if fewer_in_flight('n:' .. fence, n) then
+      call('HDEL', K.batch, fence)
+      call('ZREM', K.lease, fence)
     end
   end
-  released = {}
+  released = { providers = {}, fences = {}, classes = {} }
 end
 
 local function place_of(m, attempt)
@@ -59,8 +67,9 @@ end
 
 -- The provider's id is never thrown away, whatever became of the lease.
 local function remember_id(key, m, attempt, provider, provider_id)
-  if provider_id ~= '' then hset(K.ref, provider .. '/' .. provider_id, attempt .. '.' .. key) end
   local taken = place_of(m, attempt)
+  if taken and taken[3] == provider_id and taken[2] == provider then return end
+  if provider_id ~= '' then hset(K.ref, provider .. '/' .. provider_id, attempt .. '.' .. key) end
   if not taken then
     m[TAKEN][#m[TAKEN] + 1] = { attempt, provider, provider_id, '' }
   elseif taken[3] == '' and taken[2] == provider then

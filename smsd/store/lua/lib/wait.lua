@@ -13,11 +13,16 @@ function withdrawal.of(p)
   return marks
 end
 
+-- Whether there is any mark: mostly there is none, and then nothing is looked up.
+function withdrawal.some()
+  if withdrawal.marks == nil then withdrawal.marks = call('HLEN', K.withdrawn) > 0 and {} end
+  return withdrawal.marks ~= false
+end
+
 -- Whether what lies in a lane and was taken at `entered` is cancelled. A campaign's mark covers what comes later too.
 function withdrawal.covers(p, entered)
-  if withdrawal.marks == nil then withdrawal.marks = call('HLEN', K.withdrawn) > 0 and {} end
+  if not withdrawal.some() then return false end
   local known = withdrawal.marks
-  if not known then return false end
   for i, what in ipairs(withdrawal.of(p)) do
     if known[what] == nil then
       known[what] = tonumber(match(call('HGET', K.withdrawn, what) or '', '^(%d+)')) or false
@@ -95,7 +100,7 @@ end
 
 -- Whether a message was withdrawn while it was leaving, by its id or with all of its kind.
 function withdrawal.wanted_back(m)
-  if not has(m, CANCEL) and withdrawal.covers(parts(m[LANE]), m[ENTERED]) then mark(m, CANCEL) end
+  if not has(m, CANCEL) and withdrawal.some() and withdrawal.covers(parts(m[LANE]), m[ENTERED]) then mark(m, CANCEL) end
   return has(m, CANCEL)
 end
 
