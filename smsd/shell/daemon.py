@@ -77,6 +77,7 @@ class Worker:
             await self._start(down)
             gc.collect()
             gc.freeze()  # what was imported lives as long as the process: no collection need look at it again
+            gc.set_threshold(20_000, 20, 20)  # hardly anything here is a cycle: 700 objects are a few attempts
             code = await self._until_stopped()
             await self._drain()
         self._log.info("ended", code=code)
