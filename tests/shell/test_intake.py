@@ -560,7 +560,7 @@ async def _consumers(client: Redis) -> set[str]:
 
 
 async def test_dead_consumers_are_forgotten(make: Make, store_url: str, impatient: None) -> None:
-    """A consumer that is idle with nothing pending goes."""
+    """A consumer that is idle with nothing pending goes, and the one that reads is there."""
     station = await make(store_url, process="me")
     stream = keys.inbox(0, "reminder")
     await station.client.xgroup_create(stream, keys.GROUP, id="0", mkstream=True)
@@ -569,11 +569,10 @@ async def test_dead_consumers_are_forgotten(make: Make, store_url: str, impatien
     station.start()
     async with asyncio.timeout(20):
         n = 0
-        while await _consumers(station.client) - {"me"}:
+        while await _consumers(station.client) != {"me"}:  # which is gone itself from a look until its next read
             n += 1
             await station.write(id=f"m{n}")
             await station.events(1)
-    assert await _consumers(station.client) == {"me"}
 
 
 async def test_it_stops_within_a_second_and_leaves_no_consumer(make: Make, store_url: str) -> None:
