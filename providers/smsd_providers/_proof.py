@@ -39,8 +39,7 @@ class Callbacks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     signed: Literal["body", "url+body"] = "body"  # of "body" alone, no receipt is known by the reference in its URL
 
 
-NONE = Callbacks(by="header", secrets=(), name="none")
-"""What proves nothing: every callback is refused, and the URL is told as it is."""
+_NONE = Callbacks(by="header", secrets=(), name="none")
 
 
 def check(callbacks: Callbacks | None) -> None:
@@ -58,11 +57,13 @@ def check(callbacks: Callbacks | None) -> None:
 
 
 class Proof:
-    """Judges callbacks by the secrets, which are read once, here."""
+    """Judges callbacks by the secrets, which are read once, here. Of no rules: every callback is refused, and the URL
+    is told as it is.
+    """
 
-    def __init__(self, rules: Callbacks) -> None:
-        self._rules = rules
-        self.secrets: tuple[str, ...] = tuple(secret.reveal() for secret in rules.secrets)
+    def __init__(self, rules: Callbacks | None) -> None:
+        self._rules = rules or _NONE
+        self.secrets: tuple[str, ...] = tuple(secret.reveal() for secret in self._rules.secrets)
 
     def told(self, url: str) -> str:
         """The callback URL with the secret in it that the vendor shall repeat, where that is the proof; "" stays ""."""

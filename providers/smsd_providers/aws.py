@@ -151,7 +151,7 @@ class Aws(_vendor.Vendor):
     def __init__(self, name: str, options: AwsOptions) -> None:
         id_, secret = options.access_key_id.reveal(), options.secret_access_key.reveal()
         token = options.session_token.reveal() if options.session_token else ""
-        self._proof = _proof.Proof(options.callbacks or _proof.NONE)
+        self._proof = _proof.Proof(options.callbacks)
         suffix = ".cn" if options.region.startswith("cn-") else ""
         base_url = options.base_url or f"https://sms-voice.{options.region}.amazonaws.com{suffix}"
         super().__init__(name, base_url, [id_, secret, token, *self._proof.secrets])

@@ -110,7 +110,7 @@ class Azure(_vendor.Vendor):
 
     def __init__(self, name: str, options: AzureOptions) -> None:
         key, secret = (each.reveal() if each else "" for each in (options.access_key, options.client_secret))
-        self._proof = _proof.Proof(options.callbacks or _proof.NONE)
+        self._proof = _proof.Proof(options.callbacks)
         super().__init__(name, options.base_url, [key, secret, *self._proof.secrets])
         self._key = base64.b64decode(key)
         auth = f"{options.auth_url.rstrip('/')}/{options.tenant_id}/oauth2/v2.0/token"

@@ -99,7 +99,7 @@ class Bandwidth(_vendor.Vendor):
 
     def __init__(self, name: str, options: BandwidthOptions) -> None:
         password = options.password.reveal()
-        self._proof = _proof.Proof(options.callbacks or _proof.NONE)
+        self._proof = _proof.Proof(options.callbacks)
         super().__init__(name, options.base_url, [password, *self._proof.secrets])
         self._headers = (("Authorization", _wire.basic(options.user, password)), _vendor.JSON)
         self._url = f"{self._base_url}/users/{options.account_id}/messages"

@@ -109,7 +109,7 @@ class Clickatell(_vendor.Vendor):
 
     def __init__(self, name: str, options: ClickatellOptions) -> None:
         key = options.api_key.reveal()
-        self._proof = _proof.Proof(options.callbacks or _proof.NONE)
+        self._proof = _proof.Proof(options.callbacks)
         super().__init__(name, options.base_url, [key, *self._proof.secrets])
         self._headers = (("Authorization", key), _vendor.JSON, ("Accept", "application/json"))
 

@@ -111,7 +111,7 @@ class Infobip(_vendor.Vendor):
 
     def __init__(self, name: str, options: InfobipOptions) -> None:
         key = options.api_key.reveal()
-        self._proof = _proof.Proof(options.callbacks or _proof.NONE)
+        self._proof = _proof.Proof(options.callbacks)
         super().__init__(name, options.base_url, [key, *self._proof.secrets])
         self._headers = (("Authorization", f"App {key}"), ("Accept", "application/json"))
 

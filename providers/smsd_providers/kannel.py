@@ -114,7 +114,7 @@ class Kannel(_vendor.Vendor):
     capabilities = Capabilities(inbound=True, ids=False)
 
     def __init__(self, name: str, options: KannelOptions) -> None:
-        self._proof = _proof.Proof(options.callbacks or _proof.NONE)
+        self._proof = _proof.Proof(options.callbacks)
         self._account = {"username": options.username, "password": options.password.reveal(), "smsc": options.smsc}
         super().__init__(name, options.base_url, [self._account["password"], *self._proof.secrets])
         self._post = options.method == "POST"

@@ -101,7 +101,7 @@ class MessageBird(_vendor.Vendor):
     def __init__(self, name: str, options: MessageBirdOptions) -> None:
         key = options.access_key.reveal()
         self._keys = tuple(one.reveal() for one in options.signing_key)
-        self._proof = _proof.Proof(options.callbacks or _proof.NONE)
+        self._proof = _proof.Proof(options.callbacks)
         super().__init__(name, options.base_url, [key, *self._keys, *self._proof.secrets])
         self._headers = (("Authorization", f"AccessKey {key}"), _vendor.JSON, ("Accept", "application/json"))
 

@@ -112,7 +112,7 @@ class Sinch(_vendor.Vendor):
     def __init__(self, name: str, options: SinchOptions) -> None:
         token, secret = (each.reveal() if each else "" for each in (options.api_token, options.key_secret))
         self._keys = tuple(key.reveal() for key in options.webhook_secret)
-        self._proof = _proof.Proof(options.callbacks or _proof.NONE)
+        self._proof = _proof.Proof(options.callbacks)
         host = f"{options.region}.sms.api.sinch.com" if token else f"zt.{options.region}.sms.api.sinch.com"
         base_url = options.base_url or f"https://{host}"
         super().__init__(name, base_url, [token, secret, *self._keys, *self._proof.secrets])

@@ -108,7 +108,7 @@ class VonageSms(_vendor.Vendor):
         secret = options.api_secret.reveal()
         self._keys = tuple(key.reveal() for key in options.signature_secret)
         self._methods = options.signature_methods
-        self._proof = _proof.Proof(options.callbacks or _proof.NONE)
+        self._proof = _proof.Proof(options.callbacks)
         super().__init__(name, options.base_url, [options.api_key.reveal(), secret, *self._keys, *self._proof.secrets])
         self._headers = (("Authorization", _wire.basic(options.api_key.reveal(), secret)), _vendor.FORM)
 
