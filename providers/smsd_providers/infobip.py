@@ -4,6 +4,7 @@ Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://www.infobip.com/docs/api/channels/sms/outbound-sms (requests, answers, logs, reports; OpenAPI 3.210.0)
  - https://www.infobip.com/docs/developer-resources/api-fundamentals/message-status-codes
  - https://www.infobip.com/docs/developer-resources/api-fundamentals/error-code-reference
+ - https://www.infobip.com/docs/blocklist (who is on it: whoever has opted out)
 """
 
 from typing import ClassVar, cast
@@ -44,7 +45,8 @@ CODES = _vendor.codes(
     (Unusable("the account has no funds", "account", ends="funds"), "12 17"),
     (Unusable("the account may not do this", "account"), "E403"),
     (Refused("bad_number"), "8 51 52"),
-    (Refused("blocked"), "10 14"),
+    (Refused("opted_out"), "14"),  # on the account's own list of those who want no more
+    (Refused("blocked"), "10"),
     (Refused("filtered"), "20 87"),
     (Refused("content"), "24 25"),
     (Refused("sender", elsewhere=True), "11 13"),

@@ -5,6 +5,7 @@ Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://docs.bird.com/api/channels-api/message-status-and-interactions/message-failure-sources (SMS platform extended
    error codes: reasons, and the codes of networks, which are MAP's, 3GPP TS 29.002 §17.6)
  - https://github.com/messagebird/python-rest-api, 2.2.0 (errors, the token: RequestValidator)
+From memory, for no document of them was found: some reasons of receipts, "opted out" among them.
 """
 
 import hashlib

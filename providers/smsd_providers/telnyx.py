@@ -37,6 +37,8 @@ from smsd.provider import (
 from smsd.secret import Secret
 from smsd_providers import _proof, _vendor, _wire
 
+STOPPED = "40300"  # comes with a 409 (https://developers.telnyx.com/api/errors/40300), and in receipts
+
 CODES = _vendor.codes(
     (Throttled(), "10011 40011 40016 40018"),
     (Deferred(), "10007 40004 40006 40318 40320"),
@@ -44,7 +46,7 @@ CODES = _vendor.codes(
     (Unusable("the account has no funds, or is blocked", "account", ends="funds"), "20002 20012 20100 40333"),
     (Unusable("the messaging profile cannot be used", "account"), "40312"),
     (Refused("bad_number"), "10002 10016 40001 40008 40012 40301 40310 40319"),
-    (Refused("opted_out"), "40300"),
+    (Refused("opted_out"), STOPPED),
     (Refused("refused"), "40005 40014"),  # expired on their side
     (Refused("content"), "40003 40009 40015 40017 40302 40316 40317 40322"),
     (Refused("filtered"), "40002"),
@@ -128,6 +130,8 @@ class Telnyx(_vendor.Vendor):
         )
         if response.status == 422 and "idempotency" in f"{title} {detail}".lower():  # so the first was taken
             return Unknown(code or "422", _wire.said(detail or title))
+        if response.status == 409 and code == STOPPED:
+            return _wire.filled(CODES[code], response, code, _wire.said(detail or title))
         return _vendor.answered(CODES, response, code, detail or title)
 
     def receipts(self, callback: Callback) -> list[Receipt]:

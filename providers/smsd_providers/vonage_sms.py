@@ -63,7 +63,9 @@ ERRORS = _vendor.codes(
     (Refused("sender"), "39 51"),
     (Refused("config"), "11 16 50 54"),
 )
-"""`err-code` of a receipt: guides/delivery-receipts, 2026-11-28. 9 is a person who has sent STOP."""
+"""`err-code` of a receipt: guides/delivery-receipts, 2026-11-28. 9 is a person who has sent STOP
+(https://developer.vonage.com/en/opt-out-assist/guides/messaging-opted-out-numbers).
+"""
 
 STATUSES: dict[str, ReceiptStatus] = {
     "accepted": ReceiptStatus.SENT,

@@ -12,7 +12,7 @@ from binascii import a2b_qp
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar, Literal, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -41,6 +41,9 @@ DIALECTS: Mapping[str, str] = {
 }
 """Each by the `type` of the provider that speaks it, and where that has another way to be known, by this too."""
 
+
+OptOuts = Literal["answer", "receipt", "untold"]
+"""Where a vendor says that the recipient has opted out; "untold": its receipt has no word that means this alone."""
 
 GRANTED_S = 3  # the life of an access token
 
@@ -114,6 +117,7 @@ class Dialect(Protocol):
     """One account at one vendor, who speaks so. Holds no mutable state."""
 
     per_segment: ClassVar[bool]  # each segment has an id and receipts of its own
+    opt_outs: ClassVar[OptOuts]
 
     def __init__(self, account: Account) -> None: ...
 
@@ -172,8 +176,13 @@ class Granting(Dialect, Protocol):
 
 def dialect(name: str, account: Account) -> Dialect:
     """Raises KeyError where nobody speaks so."""
+    return kind_of(name)(account)
+
+
+def kind_of(name: str) -> type[Dialect]:
+    """What speaks so. Raises KeyError."""
     module, _, kind = DIALECTS[name].partition(":")
-    return cast("type[Dialect]", getattr(import_module(module), kind))(account)
+    return cast("type[Dialect]", getattr(import_module(module), kind))
 
 
 # ---- What dialects share ---------------------------------------------------------------------------------------------
@@ -277,6 +286,11 @@ def bearer(request: Request) -> str:
     return token.strip().decode("ascii", "replace") if scheme.lower() == b"bearer" else ""
 
 
+def same(shown: str, ours: str) -> bool:
+    """Whether a secret is the account's, whatever characters it has, in a time that does not tell."""
+    return hmac.compare_digest(shown.encode("utf-8", "replace"), ours.encode("utf-8", "replace"))
+
+
 def grant(request: Request, account: Account, now_us: int) -> Said:
     """The answer to a client that asks for an access token by its own credentials (RFC 6749 §4.4): one of a short life,
     so that it is renewed in any rehearsal.
@@ -295,7 +309,7 @@ def grant(request: Request, account: Account, now_us: int) -> Said:
 def holds(request: Request, account: Account, now_us: int) -> bool:
     """Whether it shows an access token of the account's that has not ended."""
     until, _, seal = bearer(request).partition(".")
-    return hmac.compare_digest(seal.encode(), _seal(account, until).encode()) and int(until) > now_us // 1_000_000
+    return same(seal, _seal(account, until)) and int(until) > now_us // 1_000_000
 
 
 def _seal(account: Account, until: str) -> str:

@@ -47,6 +47,9 @@ class Timing(StrEnum):
     EARLY = "early"
 
 
+OPTED_OUT = 21610
+"""Twilio's code of a recipient who has opted out; a vendor that tells of it in receipts takes the text first."""
+
 Rate = Annotated[float, Meta(ge=0, le=1)]
 Millis = Annotated[float, Meta(ge=0, le=86_400_000)]
 Codes = tuple[Annotated[int, Meta(ge=10_000, le=99_999)], ...]
@@ -65,9 +68,12 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     error_before: Annotated[Rate, Meta(description="answered 5xx, not taken")] = 0
     error_after: Annotated[Rate, Meta(description="taken, then answered 5xx")] = 0
     refuse: Annotated[Rate, Meta(description="refused with one of refuse_codes, not taken")] = 0
-    refuse_codes: Annotated[Codes, Meta(description="Twilio's codes for `refuse`", min_length=1)] = (
+    refuse_codes: Annotated[
+        Codes,
+        Meta(description="Twilio's codes for `refuse`; 21610 comes by receipt where the vendor so tells", min_length=1),
+    ] = (
         21211,
-        21610,
+        OPTED_OUT,
         21408,
         21614,
     )
@@ -171,7 +177,7 @@ MAGIC: Mapping[str, Mapping[str, object]] = {
     "+15005550001": {"outcome": Outcome.REFUSED, "code": 21211},
     "+15005550002": {"outcome": Outcome.REFUSED, "code": 21612},
     "+15005550003": {"outcome": Outcome.REFUSED, "code": 21408},
-    "+15005550004": {"outcome": Outcome.REFUSED, "code": 21610},
+    "+15005550004": {"outcome": Outcome.REFUSED, "code": OPTED_OUT},
     "+15005550009": {"outcome": Outcome.REFUSED, "code": 21614},
     # Ours: the outcomes ...
     "+15005550020": {"outcome": Outcome.THROTTLED},

@@ -16,7 +16,7 @@ import msgspec
 from smsd.testing import carrier_dialect
 from smsd.testing.carrier_client import Poster
 from smsd.testing.carrier_dialect import Account, Asked, Granting, Keyed, Said, Text
-from smsd.testing.carrier_faults import TAKEN, Dice, Fate, Faults, Outcome, Timing
+from smsd.testing.carrier_faults import OPTED_OUT, TAKEN, Dice, Fate, Faults, Outcome, Timing
 from smsd.testing.carrier_http import Link, Request
 from smsd.testing.carrier_ledger import Ledger, Record, hashed, split_reference
 from smsd.testing.carrier_receipts import Errand, Teller, plan
@@ -104,7 +104,7 @@ class Carrier:
             return
         self._requests += 1
         now_us, mono_us = time.time_ns() // 1000, time.monotonic_ns() // 1000
-        fate = self.dice.cast(asked.to)
+        fate = self._fate(asked.to)
         url = asked.url or self.options.callback_url
         leads = carrier_dialect.origin_and_target(url)
         outcome, code = self._judge(fate, asked.code, mono_us)
@@ -153,6 +153,13 @@ class Carrier:
             self.timers.at((mono_us / 1e3 + fate.latency_ms) / 1e3, end)
         else:
             end()
+
+    def _fate(self, to: str) -> Fate:
+        """As the dice have it; but an opt-out comes in a receipt where the vendor does not answer with it."""
+        fate = self.dice.cast(to)
+        if fate.outcome is not Outcome.REFUSED or fate.code != OPTED_OUT or self.dialect.opt_outs == "answer":
+            return fate
+        return msgspec.structs.replace(fate, outcome=Outcome.ACCEPTED, code=0, error_code=OPTED_OUT)
 
     def _sids(self, record: Record) -> list[str]:
         return [self.ledger.sid(record, n) for n in range(record.segments if self.dialect.per_segment else 1)]

@@ -13,7 +13,7 @@ import msgspec
 from smsd.config.plugin import known_types, provider_class
 from smsd.provider import Capabilities, Provider
 from smsd.secret import Secret
-from smsd.testing.carrier_dialect import DIALECTS
+from smsd.testing.carrier_dialect import DIALECTS, kind_of
 
 BY_CONFIG = frozenset({"http"})  # what these can do stands in their tables of the config, not in their class
 
@@ -35,10 +35,12 @@ that is not here: [ADDING_A_PROVIDER.md](ADDING_A_PROVIDER.md); a gateway with a
 - **Callbacks** are proven by the vendor's signature where it signs, else by `callbacks`: a secret in the URL (`by` is
   "path" or "query"), in a header, by Basic or an HMAC; or by the "network" alone. `callback_networks`, a key of any
   provider, names the networks that they may come from ([OPERATING.md](OPERATING.md#run-it-day-by-day)).
+- **Opt-outs**: where the vendor says that the person has opted out at its side, which closes the sender to them
+  ([OPT_OUT.md](OPT_OUT.md)): in the *answer* or in a *receipt*; *untold*: it has no word that means this alone.
 - **Rehearsed**: whether the built-in carrier speaks it.
 
-| type | speaks | sent twice? | receipts | texts | rehearsed |
-|---|---|---|---|---|---|
+| type | speaks | sent twice? | receipts | texts | opt-outs | rehearsed |
+|---|---|---|---|---|---|---|
 """
 
 
@@ -53,7 +55,8 @@ def page() -> str:
 def _row(name: str) -> str:
     provider, dialect = provider_class(name), "twilio" if name == "fake" else name
     can = provider.capabilities if name not in BY_CONFIG else None
-    cells = [f"[`{name}`](#{name})", _speaks(provider), *_can(can), "yes" if dialect in DIALECTS else "no"]
+    told = [kind_of(dialect).opt_outs, "yes"] if dialect in DIALECTS else ["as configured", "no"]
+    cells = [f"[`{name}`](#{name})", _speaks(provider), *_can(can), *told]
     return f"| {' | '.join(cells)} |"
 
 

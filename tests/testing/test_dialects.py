@@ -31,11 +31,12 @@ from smsd.shell.listening import Address, address, bind, bound_at, reserve
 from smsd.shell.server import Reply, Request, Response, Server
 from smsd.shell.transport import Answered, NotStarted, Transport
 from smsd.testing.carrier import CarrierProcess, start
-from smsd.testing.carrier_dialect import DIALECTS, plus
+from smsd.testing.carrier_dialect import DIALECTS, kind_of, plus
 from smsd.text import segment
 
 PATIENCE_S = 10
 TO = "+447700900123"
+GONE = "+15005550004"  # has opted out
 LONG = "Grüße 👋 " * 20  # UCS-2, several segments
 REFERENCE = "2.acme/m-1"
 WRONG = "d3Jvbmdz"  # base64, as some secrets must be
@@ -169,7 +170,6 @@ async def test_a_message_is_not_delivered(meeting: Meeting, number: str) -> None
     [
         ("+15005550001", {"bad_number", "refused", "config"}),
         ("+15005550003", {"config", "refused", "bad_number", "blocked"}),
-        ("+15005550004", {"opted_out", "blocked", "refused"}),
         ("+15005550009", {"bad_number", "refused", "blocked"}),
     ],
 )
@@ -178,6 +178,19 @@ async def test_a_refusal_is_read_as_one(meeting: Meeting, number: str, reasons: 
     answer = await meeting.send(meeting.attempt(number))
     assert isinstance(answer, Refused), answer
     assert answer.reason in reasons
+
+
+async def test_an_opt_out_is_read_where_the_vendor_tells_of_it(meeting: Meeting) -> None:
+    """Who has opted out at the vendor is told of in its answer or in a receipt, or declared not to be told of."""
+    told, answer = kind_of(str(meeting.carrier.provider["type"])).opt_outs, await meeting.send(meeting.attempt(GONE))
+    if told == "answer":
+        assert isinstance(answer, Refused), answer
+        assert answer.reason == "opted_out"
+        return
+    assert isinstance(answer, Accepted), answer
+    last = (await meeting.receipts(1))[-1]
+    assert last.status is ReceiptStatus.UNDELIVERED
+    assert last.reason == ("refused" if told == "untold" else "opted_out")
 
 
 async def test_what_is_no_answer_to_the_message_is_none(meeting: Meeting) -> None:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -59,6 +59,7 @@ class Aws:
     """One account: `user` is its access key, `secret` that key's secret. It has a certificate of its own for SNS."""
 
     per_segment: ClassVar[bool] = False
+    opt_outs: ClassVar[OptOuts] = "answer"
 
     def __init__(self, account: Account) -> None:
         self._user, self._secret = account.user, account.secret
@@ -99,7 +100,7 @@ class Aws:
         key = b"AWS4" + self._secret.encode()
         for part in (head[3], _REGION, "sms-voice", "aws4_request"):
             key = hmac.new(key, part.encode(), "sha256").digest()
-        return hmac.compare_digest(hmac.new(key, text.encode(), "sha256").hexdigest(), rest[2])
+        return dialect.same(rest[2], hmac.new(key, text.encode(), "sha256").hexdigest())
 
     def read(self, request: Request) -> Asked | None:
         target = request.head.fields.get(b"x-amz-target", b"")

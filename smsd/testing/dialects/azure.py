@@ -16,7 +16,7 @@ from typing import ClassVar, cast
 import msgspec
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -28,7 +28,6 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     20503: (503, "ServiceUnavailable", "Service unavailable."),
     21211: (202, "400", "Invalid To phone number format."),
     21408: (202, "400", "Invalid To phone number format."),
-    21610: (400, "BadRequest", "The request is not valid."),
     21614: (202, "400", "Invalid To phone number format."),
     21617: (400, "BadRequest", "The message is too long."),
     21602: (400, "BadRequest", "The message is empty."),
@@ -37,6 +36,7 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     30006: (0, "4003", "Unsupported destination."),
     30007: (0, "4005", "Blocked by the destination carrier."),
     30008: (0, "5000", "Message failed to deliver."),
+    21610: (0, "4007", "The recipient has opted out."),
 }
 """What Azure says for the carrier's codes: of answers HTTP status, code and text, within a 202 the recipient's own
 status; of receipts the code and text in deliveryStatusDetails. It knows opt-outs in receipts alone.
@@ -50,6 +50,7 @@ class Azure:
     """One resource: its access key is made of the secret, and so is what guards the callbacks."""
 
     per_segment: ClassVar[bool] = False
+    opt_outs: ClassVar[OptOuts] = "receipt"
 
     def __init__(self, account: Account) -> None:
         self._key = hashlib.sha256(account.secret.encode()).digest()

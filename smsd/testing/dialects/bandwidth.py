@@ -13,7 +13,7 @@ from typing import ClassVar, cast
 import msgspec
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -25,7 +25,6 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     20503: (503, "service-unavailable", ""),
     21211: (400, "request-validation", "to"),
     21408: (400, "request-validation", "to"),
-    21610: (400, "request-validation", ""),
     21614: (400, "request-validation", "to"),
     21617: (400, "request-validation", "text"),
     21602: (400, "request-validation", "text"),
@@ -34,6 +33,7 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     30006: (4721, "destination-tn-deactivated", ""),
     30007: (4770, "destination-spam-detected", ""),
     30008: (9999, "unknown-error", ""),
+    21610: (4775, "destination-opted-out", ""),
 }
 """What Bandwidth says for the carrier's codes: of answers HTTP status, type and the field at fault; of receipts
 errorCode and description. It knows an opt-out only when the carrier has refused the text for it.
@@ -49,6 +49,7 @@ class Bandwidth:
     """One application: `user` and `secret` are its credentials, for its callbacks as well."""
 
     per_segment: ClassVar[bool] = False
+    opt_outs: ClassVar[OptOuts] = "receipt"
 
     def __init__(self, account: Account) -> None:
         self._user, self._secret = account.user, account.secret

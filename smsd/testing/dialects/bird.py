@@ -14,7 +14,7 @@ from typing import ClassVar, cast
 import msgspec
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -26,7 +26,6 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     20503: (503, "service_unavailable_error", ""),
     21211: (422, "validation_error", "invalid_destination"),
     21408: (422, "validation_error", "country_not_enabled"),
-    21610: (422, "validation_error", "recipient_opted_out"),
     21614: (422, "validation_error", "landline_unreachable"),
     21617: (422, "validation_error", "text_too_long"),
     21602: (422, "validation_error", "text_required"),
@@ -35,6 +34,7 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     30006: (0, "sms.failed", "landline_unreachable"),
     30007: (0, "sms.rejected", "blocked_by_fraud_protection"),
     30008: (0, "sms.expired", "unknown"),
+    21610: (0, "sms.rejected", "recipient_opted_out"),
 }
 """What Bird says for the carrier's codes: of answers HTTP status, type and code, of events type and code."""
 
@@ -46,6 +46,7 @@ class Bird:
     """One workspace: `secret` is what its API key and its webhook secret are made of."""
 
     per_segment: ClassVar[bool] = False
+    opt_outs: ClassVar[OptOuts] = "receipt"
 
     def __init__(self, account: Account) -> None:
         self._api_key = f"bk_eu1_{account.secret}"
@@ -60,7 +61,7 @@ class Bird:
         return f"sms_{digits}"
 
     def admits(self, request: Request) -> bool:
-        return hmac.compare_digest(dialect.bearer(request), self._api_key)
+        return dialect.same(dialect.bearer(request), self._api_key)
 
     def read(self, request: Request) -> Asked | None:
         if request.head.method != b"POST" or request.head.path != b"/v1/sms/messages":

@@ -12,7 +12,7 @@ from typing import ClassVar, cast
 import msgspec
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -48,6 +48,7 @@ class Clickatell:
     """One integration: `secret` is its API key, and its callbacks name `user` and half of that."""
 
     per_segment: ClassVar[bool] = False
+    opt_outs: ClassVar[OptOuts] = "answer"
 
     def __init__(self, account: Account) -> None:
         self._user, self._secret = account.user, account.secret

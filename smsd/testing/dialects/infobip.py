@@ -5,7 +5,6 @@ https://www.infobip.com/docs/developer-resources/api-fundamentals/message-status
 """
 
 import hashlib
-import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -13,7 +12,7 @@ from typing import ClassVar
 import msgspec
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -31,7 +30,6 @@ STATUSES: Mapping[int, tuple[int, str, int, str]] = {
     0: (1, "PENDING", 26, "PENDING_ACCEPTED"),
     21211: (5, "REJECTED", 52, "REJECTED_DESTINATION"),
     21408: (5, "REJECTED", 6, "REJECTED_NETWORK"),
-    21610: (5, "REJECTED", 14, "REJECTED_DESTINATION_BLOCKLISTED"),
     21614: (5, "REJECTED", 8, "REJECTED_PREFIX_MISSING"),
     21617: (5, "REJECTED", 25, "REJECTED_MESSAGE_TOO_LONG"),
     23: (5, "REJECTED", 23, "REJECTED_DUPLICATE_MESSAGE_ID"),
@@ -40,8 +38,11 @@ STATUSES: Mapping[int, tuple[int, str, int, str]] = {
     30006: (2, "UNDELIVERABLE", 4, "UNDELIVERABLE_REJECTED_OPERATOR"),
     30007: (5, "REJECTED", 87, "SIGNALS_BLOCKED"),
     30008: (4, "EXPIRED", 15, "EXPIRED_EXPIRED"),
+    21610: (5, "REJECTED", 14, "REJECTED_DESTINATION_BLOCKLISTED"),
 }
-"""What a message's status says for the carrier's codes (message-status-codes)."""
+"""What a message's status says for the carrier's codes (message-status-codes). The blocklist has those who have opted
+out (https://www.infobip.com/docs/blocklist).
+"""
 
 ERRORS: Mapping[int, tuple[int, str]] = {
     30003: (27, "EC_ABSENT_SUBSCRIBER"),
@@ -60,6 +61,7 @@ class Infobip:
     """One account: `secret` is its API key, and what is in the path of its callbacks is made of it."""
 
     per_segment: ClassVar[bool] = False
+    opt_outs: ClassVar[OptOuts] = "receipt"
 
     def __init__(self, account: Account) -> None:
         self._secret = account.secret
@@ -76,7 +78,7 @@ class Infobip:
 
     def admits(self, request: Request) -> bool:
         scheme, _, key = request.head.fields.get(b"authorization", b"").decode("ascii", "replace").partition(" ")
-        return scheme == "App" and hmac.compare_digest(key, self._secret)
+        return scheme == "App" and dialect.same(key, self._secret)
 
     def read(self, request: Request) -> Asked | None:
         if request.head.method != b"POST" or request.head.path != b"/sms/3/messages":

@@ -4,13 +4,12 @@ Never does IO and never decides. Written from https://www.kannel.org/download/1.
 gw/smsbox.c (2026-11).
 """
 
-import hmac
 from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import quote_plus
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -22,7 +21,6 @@ CODES: Mapping[int, tuple[int, str]] = {
     20503: (503, "<html><body>Service Unavailable</body></html>"),
     21211: (400, "Empty receiver number not allowed, rejected"),
     21408: (403, "Not routable. Do not try again."),
-    21610: (400, "Number(s) has/have been denied by white- and/or black-lists."),
     21614: (400, "Number(s) has/have been denied by white- and/or black-lists."),
     21617: (400, "Charset or body misformed, rejected"),
     21602: (400, "Charset or body misformed, rejected"),
@@ -31,10 +29,11 @@ CODES: Mapping[int, tuple[int, str]] = {
     30006: (2, "id:1 sub:001 dlvrd:000 submit date:2611281000 done date:2611281001 stat:UNDELIV err:011 text:"),
     30007: (16, "NACK/0x00000045/submit_sm or submit_multi failed"),
     30008: (34, "id:1 sub:001 dlvrd:000 submit date:2611281000 done date:2611281001 stat:EXPIRED err:000 text:"),
+    21610: (2, "id:1 sub:001 dlvrd:000 submit date:2611281000 done date:2611281001 stat:UNDELIV err:000 text:"),
 }
 """What Kannel says for the carrier's codes: of answers HTTP status and text, of receipts the escapes %d and %A. A 429
 comes of a gateway that only speaks like it, a 503 of a proxy: Kannel's own says that nothing was taken, and the carrier
-says 503 after it has taken a text as well.
+says 503 after it has taken a text as well. Of opt-outs it knows nothing: a network that does says no like any other.
 """
 
 _OTHER = (400, "Sender missing and no global set, rejected")
@@ -45,6 +44,7 @@ class Kannel:
     """One user: `secret` is the password, and what guards the callbacks."""
 
     per_segment: ClassVar[bool] = False
+    opt_outs: ClassVar[OptOuts] = "untold"
 
     def __init__(self, account: Account) -> None:
         self._user, self._secret = account.user, account.secret
@@ -66,7 +66,7 @@ class Kannel:
         told = _variables(request)
         theirs = (told.get("username", ""), told.get("password", ""))
         pairs = zip(theirs, (self._user, self._secret), strict=True)
-        return all(hmac.compare_digest(one.encode(), other.encode()) for one, other in pairs)
+        return all(dialect.same(one, other) for one, other in pairs)
 
     def read(self, request: Request) -> Asked | None:
         if request.head.path != b"/cgi-bin/sendsms":

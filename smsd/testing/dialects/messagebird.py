@@ -5,7 +5,6 @@ https://github.com/messagebird/python-rest-api, 2.2.0 (2026-11).
 """
 
 import hashlib
-import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import ClassVar, cast
@@ -14,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -26,7 +25,6 @@ CODES: Mapping[int, tuple[int, int, str]] = {
     20503: (503, 99, ""),
     21211: (422, 10, "recipients"),
     21408: (422, 21, ""),
-    21610: (422, 21, ""),
     21614: (422, 10, "recipient"),
     21617: (422, 10, "body"),
     21602: (422, 9, "body"),
@@ -35,9 +33,10 @@ CODES: Mapping[int, tuple[int, int, str]] = {
     30006: (0, 0, "incorrect number"),
     30007: (0, 0, "carrier rejected"),
     30008: (0, 0, "expired"),
+    21610: (0, 0, "opted out"),
 }
 """What MessageBird says for the carrier's codes: of answers HTTP status, code and parameter, of receipts code (0: none)
-and reason.
+and reason, of which some, "opted out" too, are from memory.
 """
 
 _OTHER = (422, 10, "originator")
@@ -47,6 +46,7 @@ class MessageBird:
     """One account: `secret` is its access key, and what its signing key is made of."""
 
     per_segment: ClassVar[bool] = False
+    opt_outs: ClassVar[OptOuts] = "receipt"
 
     def __init__(self, account: Account) -> None:
         self._secret = account.secret
@@ -61,7 +61,7 @@ class MessageBird:
 
     def admits(self, request: Request) -> bool:
         scheme, _, key = request.head.fields.get(b"authorization", b"").decode("ascii", "replace").partition(" ")
-        return scheme == "AccessKey" and hmac.compare_digest(key, self._secret)
+        return scheme == "AccessKey" and dialect.same(key, self._secret)
 
     def read(self, request: Request) -> Asked | None:
         if request.head.method != b"POST" or request.head.path != b"/messages":

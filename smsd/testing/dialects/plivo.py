@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus, urlencode
 import msgspec
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -26,7 +26,6 @@ CODES: Mapping[int, tuple[int, str]] = {
     20503: (503, "service unavailable"),
     21211: (400, "dst is not a valid phone number"),
     21408: (403, "the destination country is not enabled"),
-    21610: (400, "dst has opted out"),
     21614: (400, "dst cannot receive messages"),
     21617: (400, "text is too long"),
     21602: (400, "text is missing"),
@@ -35,8 +34,12 @@ CODES: Mapping[int, tuple[int, str]] = {
     30006: (0, "50"),
     30007: (0, "30"),
     30008: (0, "420"),
+    21610: (0, "200"),
 }
-"""What Plivo says for the carrier's codes: of answers HTTP status and text, of receipts ErrorCode (error-codes)."""
+"""What Plivo says for the carrier's codes: of answers HTTP status and text, of receipts ErrorCode (error-codes). It
+takes a text to who has opted out, and marks it failed (support.plivo.com, "Can I reply to customers who have
+opted out?").
+"""
 
 _OTHER = (400, "src is not a number of this account")
 
@@ -45,6 +48,7 @@ class Plivo:
     """One account: `user` is its auth id, here made of what it is called, and `secret` its token."""
 
     per_segment: ClassVar[bool] = True  # though the answer tells the first part's id alone
+    opt_outs: ClassVar[OptOuts] = "receipt"
 
     def __init__(self, account: Account) -> None:
         self._auth_id = f"MA{hashlib.sha256(account.user.encode()).hexdigest()[:18].upper()}"

@@ -16,7 +16,7 @@ from typing import ClassVar, cast
 import msgspec
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -28,7 +28,6 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     20503: (503, "unavailable", "Service unavailable"),
     21211: (400, "syntax_invalid_parameter_format", "to: is no MSISDN"),
     21408: (400, "syntax_constraint_violation", "to: the region is not allowed"),
-    21610: (400, "syntax_invalid_parameter_format", "to: is opted out"),
     21614: (400, "syntax_invalid_parameter_format", "to: is no mobile"),
     21617: (400, "syntax_constraint_violation", "body: is too long"),
     21602: (400, "syntax_constraint_violation", "body: is missing"),
@@ -37,9 +36,11 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     30006: (402, "Aborted", ""),
     30007: (62, "Failed", ""),
     30008: (406, "Expired", ""),
+    21610: (408, "Deleted", ""),
 }
 """What Sinch says for the carrier's codes: of answers HTTP status, code and text, of receipts code and status
-(Batches; Delivery-reports, delivery report error codes).
+(Batches; Delivery-reports, delivery report error codes). Of an opt-out it has no word of its own: Deleted is "an
+invalid MSISDN or opted out subscriber" (Delivery-reports, statuses).
 """
 
 _OTHER = (403, "unknown_campaign", "from: is not the campaign's")
@@ -49,6 +50,7 @@ class Sinch:
     """One service plan: `user` is its id, `secret` its token, and what its webhook secret is made of."""
 
     per_segment: ClassVar[bool] = False
+    opt_outs: ClassVar[OptOuts] = "untold"
 
     def __init__(self, account: Account) -> None:
         self._secret, self._plan = account.secret, account.user
@@ -64,7 +66,7 @@ class Sinch:
         return f"01{digits}"
 
     def admits(self, request: Request) -> bool:
-        return hmac.compare_digest(dialect.bearer(request), self._secret)
+        return dialect.same(dialect.bearer(request), self._secret)
 
     def read(self, request: Request) -> Asked | None:
         if request.head.method != b"POST" or request.head.path != self._batches:

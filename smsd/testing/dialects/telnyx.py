@@ -6,7 +6,6 @@ https://developers.telnyx.com/docs/messaging/messages/receiving-webhooks (2026-1
 
 import base64
 import hashlib
-import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -15,7 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -27,7 +26,7 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     20503: (503, "10016", "Service unavailable"),
     21211: (400, "40310", "Invalid 'to' address"),
     21408: (400, "40309", "Invalid destination region"),
-    21610: (400, "40300", "Blocked due to STOP message"),
+    21610: (409, "40300", "Blocked due to STOP message"),
     21614: (400, "40001", "Not routable"),
     21617: (400, "40302", "Message too large"),
     21602: (400, "40316", "No content provided"),
@@ -37,7 +36,9 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     30007: (0, "40002", "Blocked as spam"),
     30008: (0, "40005", "Message expired during transmission"),
 }
-"""What Telnyx says for the carrier's codes: HTTP status, code, title (docs/messaging/messages/error-codes)."""
+"""What Telnyx says for the carrier's codes: HTTP status, code, title (docs/messaging/messages/error-codes; of
+40300 the status is that of https://developers.telnyx.com/api/errors/40300).
+"""
 
 _OTHER = (400, "40305", "Invalid 'from' address")
 _MISMATCH = {"title": "Unprocessable Entity", "detail": "The Idempotency-Key was used with another request."}
@@ -48,6 +49,7 @@ class Telnyx:
     """One account: `secret` is its API key, and what its signing key is made of."""
 
     per_segment: ClassVar[bool] = False
+    opt_outs: ClassVar[OptOuts] = "answer"
 
     def __init__(self, account: Account) -> None:
         self._secret = account.secret
@@ -62,7 +64,7 @@ class Telnyx:
         return dialect.uuid_prefix(digits)
 
     def admits(self, request: Request) -> bool:
-        return hmac.compare_digest(dialect.bearer(request), self._secret)
+        return dialect.same(dialect.bearer(request), self._secret)
 
     def read(self, request: Request) -> Asked | None:
         if request.head.method != b"POST" or request.head.path != b"/v2/messages":

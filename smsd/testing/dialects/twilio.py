@@ -17,7 +17,7 @@ from urllib.parse import quote_plus, urlencode
 import msgspec
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_faults import MAGIC_SENDERS
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
@@ -76,6 +76,7 @@ class Twilio:
     """One account: `user` is its SID, `secret` its token."""
 
     per_segment: ClassVar[bool] = False
+    opt_outs: ClassVar[OptOuts] = "answer"
 
     def __init__(self, account: Account) -> None:
         self._sid, self._token = account.user, account.secret.encode()

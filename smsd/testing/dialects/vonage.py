@@ -14,7 +14,7 @@ from typing import ClassVar
 import msgspec
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -26,7 +26,6 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     20503: (503, "/messages#1030", "Internal error"),
     21211: (422, "/messages#1170", "Invalid recipient"),
     21408: (422, "/messages#1251", "Unable to route traffic to a destination"),
-    21610: (422, "/messages#1240", "Illegal Number"),
     21614: (422, "/messages#1310", "Not suitable device"),
     21617: (422, "/messages#1090", "Message too long"),
     21602: (422, "/messages#1010", "Missing params"),
@@ -35,8 +34,12 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     30006: (0, "/messages#1250", "Unroutable"),
     30007: (0, "/messages#1210", "Anti-Spam Rejection"),
     30008: (0, "/messages#1360", "TTL was activated, or message expired before delivered"),
+    21610: (0, "/messages#1240", "Illegal Number"),
 }
-"""What Vonage says for the carrier's codes: HTTP status, the end of the type of a problem, title (api/messages)."""
+"""What Vonage says for the carrier's codes: HTTP status, the end of the type of a problem, title (api/messages). Who
+has opted out is told of in status callbacks
+(https://developer.vonage.com/en/opt-out-assist/guides/messaging-opted-out-numbers).
+"""
 
 _OTHER = (422, "/messages#1120", "Illegal Sender Address - rejected")
 _TYPE = "https://developer.vonage.com/api-errors"
@@ -46,6 +49,7 @@ class Vonage:
     """One account: `user` is its API key, `secret` its secret, and what its signature secret is made of."""
 
     per_segment: ClassVar[bool] = False
+    opt_outs: ClassVar[OptOuts] = "receipt"
 
     def __init__(self, account: Account) -> None:
         self._user, self._secret = account.user, account.secret
@@ -93,7 +97,7 @@ class Vonage:
         return None  # nothing can be asked for
 
     def receipt(self, told: Told, url: str, origin: Origin, target: str) -> bytes:
-        failed = "rejected" if told.error_code == 30007 else "undeliverable"
+        failed = "rejected" if told.error_code in (30007, 21610) else "undeliverable"
         said: dict[str, object] = {
             "message_uuid": told.sid,
             "to": told.to[1:],

@@ -14,7 +14,7 @@ from typing import ClassVar
 import msgspec
 
 from smsd.testing import carrier_dialect as dialect
-from smsd.testing.carrier_dialect import Account, Asked, Origin, Said, Text, Told
+from smsd.testing.carrier_dialect import Account, Asked, OptOuts, Origin, Said, Text, Told
 from smsd.testing.carrier_http import Request
 from smsd.testing.carrier_ledger import Ledger, Record
 
@@ -26,7 +26,6 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     20503: (503, "5", "Internal Error"),
     21211: (200, "6", "Unroutable message - rejected"),
     21408: (200, "29", "Non White-listed Destination - rejected"),
-    21610: (200, "7", "Number barred"),
     21614: (200, "33", "Number De-activated"),
     21617: (200, "12", "Message too long"),
     21602: (200, "2", "Missing text"),
@@ -35,9 +34,11 @@ CODES: Mapping[int, tuple[int, str, str]] = {
     30006: (0, "11", "failed"),
     30007: (0, "6", "rejected"),
     30008: (0, "99", "expired"),
+    21610: (0, "9", "failed"),
 }
 """What Vonage says for the carrier's codes: of answers HTTP status, status and text (api/sms, errors), of receipts
-err-code and status (guides/delivery-receipts).
+err-code and status (guides/delivery-receipts). Who has opted out is told of in receipts
+(https://developer.vonage.com/en/opt-out-assist/guides/messaging-opted-out-numbers).
 """
 
 _OTHER = (200, "15", "Illegal Sender Address - rejected")
@@ -47,6 +48,7 @@ class VonageSms:
     """One account: `user` is its API key, `secret` its secret, and what its signature secret is made of."""
 
     per_segment: ClassVar[bool] = True
+    opt_outs: ClassVar[OptOuts] = "receipt"
 
     def __init__(self, account: Account) -> None:
         self._user, self._secret = account.user, account.secret
