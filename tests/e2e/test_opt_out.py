@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 import redis as redis_py
 from twilio.request_validator import RequestValidator
 
 from smsd.testing.carrier import CarrierProcess, start
 from smsd_providers.fake import ACCOUNT_SID, AUTH_TOKEN
-from tests.support.config import write
+from tests.support.config import free_address, write
 from tests.support.running import TO, Daemon, Platform, smsd
 
 SALON = "+353861111111"
 TENANT = f'[tenants.acme]\nsender = "{SALON}"\n'
+GONE = "+15005550004"  # has opted out at the carrier
 SIDS = iter(range(1, 1000))
 
 
@@ -108,14 +110,36 @@ def test_a_providers_own_code_closes_its_sender(
     tmp_path: Path, store_url: str, carrier: CarrierProcess, platform: Platform
 ) -> None:
     """What the carrier refuses as unsubscribed is not tried a second time, by no tenant that uses the sender."""
-    gone = "+15005550004"
     path = write(tmp_path, store=store_url, carrier=carrier.url, extra=TENANT)
     with Daemon(path).ready():
-        platform.enqueue("r-1", to=gone)
+        platform.enqueue("r-1", to=GONE)
         (event,) = platform.wait("failed", id="r-1")
         assert event["reason"] == "opted_out"
-        platform.enqueue("r-2", tenant="other", to=gone, **{"from": SALON})
+        platform.enqueue("r-2", tenant="other", to=GONE, **{"from": SALON})
         (event,) = platform.wait("suppressed", id="r-2")
         assert event["detail"] == "all of this sender"
     with redis_py.Redis.from_url(store_url) as client:
         assert client.hlen("smsd:{0}:optout") == 1
+
+
+@pytest.mark.parametrize(("dialect", "closes"), [("plivo", True), ("vonage-sms", True), ("sinch", False)])
+def test_a_receipt_that_says_opted_out_closes_the_sender(
+    tmp_path: Path, store_url: str, platform: Platform, dialect: str, closes: bool
+) -> None:
+    """What a vendor takes, and then says is for somebody who has opted out, is not tried again; one that has no word
+    for it closes nothing.
+    """
+    webhooks = free_address()
+    with start(
+        dialect=dialect, receipt_min_ms=10, receipt_max_ms=50, callback_url=f"http://{webhooks}/webhooks/main/status"
+    ) as carrier:
+        path = write(tmp_path, store=store_url, webhooks=webhooks)
+        before = path.read_text().partition("[providers.main]")[0]
+        keys = [f"{key} = {msgspec.json.encode(value).decode()}\n" for key, value in carrier.provider.items()]
+        path.write_text(f"{before}{TENANT}[providers.main]\n{''.join(keys)}")
+        with Daemon(path, env=carrier.env).ready():
+            platform.enqueue("r-1", to=GONE)
+            (event,) = platform.wait("undelivered", id="r-1")
+            assert event["reason"] == ("opted_out" if closes else "refused")
+            platform.enqueue("r-2", tenant="other", to=GONE, **{"from": SALON})
+            platform.wait("suppressed" if closes else "undelivered", id="r-2")
