@@ -2,19 +2,15 @@
 
 Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://learn.microsoft.com/rest/api/communication/sms/sms/send (requests, answers; the spec of 2026-01-23)
- - https://learn.microsoft.com/azure/communication-services/tutorials/hmac-header-tutorial (signature)
  - https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow (access tokens)
  - https://github.com/Azure/azure-sdk-for-python, communication-sms (the scope that they are asked for)
  - https://learn.microsoft.com/azure/event-grid/communication-services-telephony-sms-events (receipts, texts)
 """
 
 import base64
-import hashlib
-import hmac
 import re
 from email.utils import format_datetime
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -36,7 +32,7 @@ from smsd.provider import (
     Unusable,
 )
 from smsd.secret import Secret
-from smsd_providers import _event_grid, _proof, _vendor, _wire
+from smsd_providers import _azure_request, _event_grid, _proof, _vendor, _wire
 
 CODES = _vendor.codes(
     (Unusable("the access key or its signature was refused", "process"), "Denied"),
@@ -70,7 +66,6 @@ SCOPE = "https://communication.azure.com//.default"  # as the SMS SDKs ask, the 
 
 REPORT = "Microsoft.Communication.SMSDeliveryReportReceived"
 RECEIVED = "Microsoft.Communication.SMSReceived"
-
 
 _TENANT = re.compile(r"[A-Za-z0-9.-]{0,255}")
 
@@ -120,7 +115,7 @@ class Azure(_vendor.Vendor):
     def submit(self, attempt: Attempt) -> HttpRequest:
         message = attempt.message
         at = format_datetime(_wire.instant(attempt.leased_us), usegmt=True)
-        recipient = {"to": message.to, "repeatabilityRequestId": _id(attempt.reference)}
+        recipient = {"to": message.to, "repeatabilityRequestId": _azure_request.id_of(attempt.reference)}
         body = msgspec.json.encode(
             {
                 "from": message.sender,
@@ -129,7 +124,7 @@ class Azure(_vendor.Vendor):
                 "smsSendOptions": {"enableDeliveryReport": True, "tag": attempt.reference},
             }
         )
-        proof = () if self._grant else signed(self._key, self._url, at, body)
+        proof = () if self._grant else _azure_request.signed(self._key, self._url, at, body)
         return HttpRequest("POST", self._url, (_vendor.JSON, *proof), body, self._grant)
 
     def answer(self, response: HttpResponse) -> Answer:
@@ -174,22 +169,6 @@ class Azure(_vendor.Vendor):
         if any(kind not in (REPORT, RECEIVED) for kind, _ in told):
             raise BadCallback(f"an event's type is {REPORT} or {RECEIVED}")
         return told
-
-
-def signed(key: bytes, url: str, at: str, body: bytes) -> tuple[tuple[str, str], ...]:
-    """The headers that prove a POST: x-ms-date, the body's hash, and the signature over both, path and host."""
-    parts = urlsplit(url)
-    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
-    text = f"POST\n{parts.path}?{parts.query}\n{at};{parts.netloc};{digest}"
-    signature = base64.b64encode(hmac.digest(key, text.encode(), "sha256")).decode()
-    proof = f"HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature={signature}"
-    return ("x-ms-date", at), ("x-ms-content-sha256", digest), ("Authorization", proof)
-
-
-def _id(key: str) -> str:
-    """A UUID that stands for the key: Azure wants one."""
-    digits = hashlib.sha256(key.encode()).hexdigest()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:32]}"
 
 
 def _receipt(data: object) -> Receipt:

@@ -10,8 +10,6 @@ Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://github.com/sinch/sinch-sdk-python, 2.3.0 (hosts of a project; validate_sinch_event_signature_with_nonce)
 """
 
-import base64
-import hmac
 import re
 from datetime import timedelta
 from typing import ClassVar, Literal, cast
@@ -24,7 +22,6 @@ from smsd.provider import (
     Answer,
     Attempt,
     BadCallback,
-    BadSignature,
     Callback,
     Capabilities,
     Found,
@@ -41,7 +38,7 @@ from smsd.provider import (
     Unusable,
 )
 from smsd.secret import Secret
-from smsd_providers import _proof, _vendor, _wire
+from smsd_providers import _proof, _sinch_signature, _vendor, _wire
 
 CODES = _vendor.codes(
     (Refused("refused"), "syntax_invalid_parameter_format 321 399 404 406 407 408"),
@@ -189,22 +186,11 @@ class Sinch(_vendor.Vendor):
     def _authentic(self, callback: Callback) -> tuple[str, object]:
         """The event's type and document, once a signature of ours holds, or the secret that stands for one."""
         if self._keys:
-            self._check_signature(callback)
+            _sinch_signature.check(callback, self._keys)
         else:
             self._proof.check(callback)
         document = _wire.decode(callback.body)
         return _wire.scalar(_wire.pick(document, "/type")), document
-
-    def _check_signature(self, callback: Callback) -> None:
-        theirs, nonce, at = (callback.headers.get(f"x-sinch-webhook-signature{of}", "") for of in _SIGNED)
-        signed = callback.body + f".{nonce}.{at}".encode("utf-8", "replace")
-        ours = [base64.b64encode(hmac.digest(key.encode(), signed, "sha256")).decode() for key in self._keys]
-        if not any(_proof.equal(one, theirs) for one in ours):
-            raise BadSignature
-        _proof.check_fresh(at, callback, _proof.RETRIED_S)
-
-
-_SIGNED = ("", "-nonce", "-timestamp")
 
 
 def _instant(at_us: int, later: timedelta) -> str:

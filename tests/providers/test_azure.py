@@ -12,8 +12,9 @@ from smsd.provider import BadSignature, Callback, Greeting
 from smsd.secret import Secret
 from smsd.testing.conformance import Check, Outcome, checks, read_vectors
 from smsd.testing.conformance_subject import attempt
+from smsd_providers._azure_request import signed
 from smsd_providers._proof import Callbacks
-from smsd_providers.azure import Azure, AzureOptions, signed
+from smsd_providers.azure import Azure, AzureOptions
 
 VECTORS = Path(__file__).parent / "vectors" / "azure.json"
 ENV = {"KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "CODE": "shared-secret", "SHORT": "no base64"}
