@@ -79,7 +79,8 @@ TTL_S = (20, 604_800)
 class VonageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of a provider of type "vonage". `signature_secret` is in the dashboard's settings; where callbacks are
     not signed, `callbacks` proves them. Vonage tries a callback for a day, and nobody says that it signs it anew: one
-    that is a day old is believed. Where it signs, a message is known by `client_ref` and its id, not by the URL.
+    that is a day old is believed. Where it signs, a message is known by `client_ref` and its id, not by the URL:
+    after a lost answer, one whose reference is too long for `client_ref` (100 characters) is not known again.
     """
 
     api_key: Secret
