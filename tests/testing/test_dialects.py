@@ -209,6 +209,17 @@ async def test_what_is_no_answer_to_the_message_is_none(meeting: Meeting) -> Non
         assert isinstance(meeting.provider.answer(sent.response), Unusable)
 
 
+@pytest.mark.parametrize("carrier", ["aws"], indirect=True)
+async def test_a_request_that_says_it_is_signed_and_lacks_what_was_signed_is_refused(meeting: Meeting) -> None:
+    """A date that only the list of signed headers names: the carrier says no, and serves on."""
+    asked = meeting.provider.submit(meeting.attempt())
+    bare = tuple((name, value) for name, value in asked.headers if name.lower() != "x-amz-date")
+    for request, status in ((msgspec.structs.replace(asked, headers=bare), 400), (asked, 200)):
+        sent = await meeting.transport.fetch("main", request, timeout_s=PATIENCE_S)
+        assert isinstance(sent, Answered)
+        assert sent.response.status == status
+
+
 async def test_a_repeat_under_the_same_key_is_one_text(meeting: Meeting) -> None:
     """Where the vendor recognises a key, the resend is answered like the first, and nothing goes out twice."""
     if not meeting.provider.capabilities.idempotency_s:

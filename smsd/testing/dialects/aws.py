@@ -96,7 +96,8 @@ class Aws:
         lines = "".join(f"{name}:{fields.get(name, '')}\n" for name in rest[1].split(";"))
         body = hashlib.sha256(request.body).hexdigest()
         told = f"{request.head.method.decode()}\n{request.head.path.decode()}\n\n{lines}\n{rest[1]}\n{body}"
-        text = f"AWS4-HMAC-SHA256\n{fields['x-amz-date']}\n{head[2]}\n{hashlib.sha256(told.encode()).hexdigest()}"
+        at, hashed = fields.get("x-amz-date", ""), hashlib.sha256(told.encode()).hexdigest()
+        text = f"AWS4-HMAC-SHA256\n{at}\n{head[2]}\n{hashed}"
         key = b"AWS4" + self._secret.encode()
         for part in (head[3], _REGION, "sms-voice", "aws4_request"):
             key = hmac.new(key, part.encode(), "sha256").digest()
