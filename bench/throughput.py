@@ -83,8 +83,8 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=40_000)
     parser.add_argument("--tenants", type=int, default=1_000)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--in-flight", type=int, default=512, help="the goal of 4,000/s at a carrier of 128 ms")
-    parser.add_argument("--callbacks", type=int, default=256, help="receipts that the carrier has under way at a time")
+    parser.add_argument("--in-flight", type=int, default=256, help="the goal of 4,000/s at a carrier of 64 ms")
+    parser.add_argument("--callbacks", type=int, default=128, help="receipts that the carrier has under way at a time")
     parser.add_argument("--traced", type=float, default=0.0, help="share with a traceparent (SMSD_OTEL__ENABLED)")
     args = parser.parse_args()
     with rig(CONFIG.replace("{in_flight}", str(args.in_flight)), connections=args.callbacks) as made:
