@@ -62,6 +62,8 @@ timeout_s = 2
 max_in_flight = 64
 """
 
+ANSWERED_US = 500_000  # the latency many times over, for a busy machine
+
 
 class Phase(msgspec.Struct, kw_only=True):
     """What one stretch of the run came to. Rates are messages a second that the carriers took first."""
@@ -107,7 +109,11 @@ class Run:
     def take_main_away(self) -> None:
         """Nobody listens there any more; its ledger is kept, so it takes nothing more after it was read."""
         self.main.faults(throttle=1.0)
-        self.lines["main"] += self.main.ledger()
+        lines = self.main.ledger()
+        # What it took is answered before it goes: its successor knows of nothing, and would be believed.
+        until_us = max((line.at_us for line in lines if line.sid), default=0) + ANSWERED_US
+        self.made.wait_for(lambda: self.main.stats().now_us > until_us, QUIET_S, "main's clock stands")
+        self.lines["main"] += lines
         self.main.stop()
 
     def bring_main_back(self) -> None:
