@@ -56,9 +56,11 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     @property
     def echoed(self) -> dict[str, str]:
         """What every event of it repeats, by name."""
-        packed = bytes(self.echo)
-        flat = _echo.decode(packed[_HEAD.get(packed[0], 1) :]) if len(packed) > 1 else []
-        return dict(zip(flat[::2], flat[1::2], strict=True))
+        string = bytes(self.echo)
+        packed = string[_HEAD.get(string[0], 1) :]
+        old = not packed or packed[0] < 0x80  # text, in records of stores that are older
+        flat = packed.decode().split("\x1f") if old else _echo.decode(packed)
+        return dict(zip(flat[::2], flat[1::2], strict=False))
 
     @property
     def since_us(self) -> int:
@@ -68,14 +70,19 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
 
 FLAG_CANCEL, FLAG_DOUBLE, FLAG_MAYBE, FLAG_RESENT = 1, 2, 4, 8
 
+ECHOED_MOST = 7
+
 INDEX: dict[str, int] = {name.rstrip("_").upper(): i for i, name in enumerate(Record.__struct_fields__, 1)}
 """Field name in the scripts -> its place, from 1."""
 
 
 def echo_of(pairs: Mapping[str, str]) -> msgspec.Raw:
     """The field `echo` for these fields of events: an array packed once more, as a string, for what the scripts hand on
-    they need not unpack. They know no binary, so that is msgpack's string, though it is not UTF-8.
+    they need not unpack. They know no binary, so that is msgpack's string, though it is not UTF-8. Up to 7 fields: the
+    scripts step over an array's head of one byte.
     """
+    if len(pairs) > ECHOED_MOST:
+        raise ValueError(f"{len(pairs)} fields, at most {ECHOED_MOST} can be repeated")
     packed = msgspec.msgpack.encode([text for pair in pairs.items() for text in pair])
     size = len(packed)
     head = bytes([0xA0 | size]) if size < 32 else bytes([0xD9, size]) if size < 256 else b"\xda" + size.to_bytes(2)

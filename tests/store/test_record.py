@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from smsd.store.record import INDEX, Record, decode, echo_of
+from smsd.store.record import ECHOED_MOST, INDEX, Record, decode, echo_of
 
 
 def test_the_scripts_indexes_are_the_fields_in_order() -> None:
@@ -22,6 +22,20 @@ def test_another_schema_is_an_error_not_a_guess() -> None:
 def test_what_events_repeat_is_kept_whatever_its_length(meta: str) -> None:
     """The field is a string of msgpack with a head of one, two or three bytes before the array in it."""
     pairs = {"segments": "1", "meta": meta} if meta else {}
+    assert decode(_packed(echo_of(pairs))).echoed == pairs
+
+
+def test_a_record_of_before_says_the_same() -> None:
+    """What its events repeat was text then."""
+    assert decode(_packed("segments\x1f1\x1fto_country\x1fIE")).echoed == {"segments": "1", "to_country": "IE"}
+
+
+def test_more_than_the_scripts_can_step_over_is_refused() -> None:
+    """An array of more than 15 has a longer head."""
+    with pytest.raises(ValueError, match="at most 7"):
+        echo_of({str(n): "x" for n in range(ECHOED_MOST + 1)})
+
+
+def _packed(echo: object) -> bytes:
     fields = [1, "queued", 0, "reminder", "default", "lane", *[0] * 6, "", 0, "print", 0, 0, 0]
-    packed = msgspec.msgpack.encode([*fields, echo_of(pairs), [], [], 0, 0, "", "", 0])
-    assert decode(packed).echoed == pairs
+    return msgspec.msgpack.encode([*fields, echo, [], [], 0, 0, "", "", 0])

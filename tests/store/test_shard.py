@@ -9,6 +9,7 @@ from redis.exceptions import OutOfMemoryError
 
 from smsd.message import Cancel, Rejection
 from smsd.store import holds, keys
+from smsd.store.record import INDEX
 from smsd.store.shard import ClockDiffers, Offer, ReceiptFor, Shard
 from tests.support.valkey import Valkey
 from tests.support.world import (
@@ -437,3 +438,16 @@ async def test_the_record_reads_back_typed(world: World) -> None:
     assert msgspec.structs.asdict(record.taken[0]) == {
         "attempt": 1, "provider": "main", "provider_id": "SM-1", "receipt": "", "segments": None,
     }  # fmt: skip
+
+
+async def test_a_message_of_an_older_store_is_told_of_as_before(world: World) -> None:
+    """Its record has as text what its events repeat; nothing fails and nothing is left out."""
+    await world.send("acme", "a1")
+    packed: bytes = await ask(world.client, "HGET", keys.key(0, "msg"), "acme/a1")
+    fields = msgspec.msgpack.decode(packed, type=list[msgspec.Raw])
+    fields[INDEX["ECHO"] - 1] = msgspec.Raw(msgspec.msgpack.encode("segments\x1f1\x1fto_country\x1fIE"))
+    await ask(world.client, "HSET", keys.key(0, "msg"), "acme/a1", msgspec.msgpack.encode(fields))
+    [leased] = await world.take()
+    assert await world.accept(leased, "SM1") == "submitted"
+    told = await world.last("acme/a1")
+    assert (told["state"], told["segments"], told["to_country"]) == ("submitted", "1", "IE")

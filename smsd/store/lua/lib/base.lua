@@ -163,13 +163,21 @@ local function who_member(key, m)
   return tenant .. '\0' .. m[WHO] .. '\0' .. id
 end
 
+-- What every event of a message repeats: a packed array; in records of stores that are older text, split by \31.
+local function echo_of(m)
+  if (string.byte(m[ECHO]) or 0) >= 128 then return select(2, unpack_from(m[ECHO], 255, 1)) end
+  local list = {}
+  for x in string.gmatch(m[ECHO], '[^\31]+') do list[#list + 1] = x end
+  return unpack(list)
+end
+
 local function emit(key, m, state, extra)
   local seq = m[SEQ] + 1
   m[SEQ] = seq
   local tenant, id = match(key, '^([^/]*)/(.*)$')
   local event = {
     'v', '1', 'event_id', key .. '/' .. seq, 'id', id, 'tenant', tenant, 'class', m[CLASS], 'seq', seq,
-    'state', state, 'final', FINAL[state] or '0', 'at', now_ms, select(2, unpack_from(m[ECHO], 255, 1)),
+    'state', state, 'final', FINAL[state] or '0', 'at', now_ms, echo_of(m),
   }
   local n = #event
   for i = 1, #extra do event[n + i] = extra[i] end
