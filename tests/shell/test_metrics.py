@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from redis.asyncio import Redis
 
 from smsd.shell import metrics_page
 from smsd.shell.metrics import COUNTERS, HISTOGRAMS, TOLD, Metrics, release
 from smsd.shell.metrics_store import GAUGES
+from smsd.store.shard import Shard
 from tests.support.scrape import read, value
 
 
@@ -143,3 +145,12 @@ def test_the_page_is_made_from_the_tables() -> None:
     assert (Path(__file__).parents[2] / "docs" / "METRICS.md").read_text() == page
     names = [*(f"{name}_total" for name in COUNTERS), *HISTOGRAMS, *GAUGES, *TOLD]
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == names
+
+
+def test_the_times_to_receipts_are_taken_over_in_seconds() -> None:
+    """A shard keeps them in µs until somebody counts them; then it has none."""
+    metrics, shard = Metrics(), Shard(Redis())
+    shard.took_us["main"] += [2_500_000, 500_000]
+    metrics.take_over(shard)
+    assert value(read(metrics.render()), "smsd_receipt_seconds_sum", provider="main") == 3.0
+    assert shard.took_us == {}

@@ -451,3 +451,16 @@ async def test_a_message_of_an_older_store_is_told_of_as_before(world: World) ->
     assert await world.accept(leased, "SM1") == "submitted"
     told = await world.last("acme/a1")
     assert (told["state"], told["segments"], told["to_country"]) == ("submitted", "1", "IE")
+
+
+async def test_how_long_a_receipt_took_is_told_of_those_that_end_a_message(world: World) -> None:
+    """From the provider's taking to the receipt, by provider; a repeat and one that ends nothing say nothing."""
+    await world.send("acme", "a1")
+    [leased] = await world.take()
+    await world.accept(leased, "SM1")
+    world.shard.now_us += 3 * SECOND
+    assert await world.receipt(leased, "sent", provider_id="SM1") == "noted"
+    assert await world.receipt(leased, "delivered", provider_id="SM1") == "delivered"
+    world.shard.now_us += SECOND
+    assert await world.receipt(leased, "delivered", provider_id="SM1") == "repeated"
+    assert world.shard.took_us == {leased.provider: [3 * SECOND]}
