@@ -44,7 +44,7 @@ from smsd.shell.status_webhooks import StatusWebhooks
 from smsd.shell.sweeper import Sweeper
 from smsd.shell.transport import Transport
 from smsd.shell.webhooks import Webhooks
-from smsd.store.connect import AWAY, StoreAway, StoreError, open_store
+from smsd.store.connect import StoreAway, StoreError, open_store
 from smsd.store.embedded import Embedded
 from smsd.store.shard import Shard
 
@@ -129,7 +129,7 @@ class Worker:
             swept=lambda shard, _: metrics.take_over(shard),
         )
         self.status = await down.enter_async_context(StatusWebhooks(live, store.blocking, metrics, self._log))
-        down.push_async_callback(self._leave)
+        await down.enter_async_context(self.sweeper.presence)
         self.bell = Bell(
             live,
             store.blocking,
@@ -332,10 +332,6 @@ class Worker:
         if stopped:
             await asyncio.wait(stopped, timeout=STOP_S)
         await self._end({"intake", "bell", "sender", "sweeper", "webhooks", "status"})
-
-    async def _leave(self) -> None:
-        with contextlib.suppress(*AWAY):
-            await self.sweeper.presence.leave()
 
     async def _end(self, parts: set[str]) -> None:
         """Cancels parts, again and again: redis-py may swallow a cancellation."""

@@ -1,26 +1,39 @@
 """Tells the store what this process is and has in force (control/processes.py), so that `smsd status` can show drift.
 
-Never more than a small write every few seconds, and one when something changes.
+Never more than a small write every few seconds, and one when something changes. A store that is away when a process
+starts or ends hears of it later, or from the time alone.
 """
 
+import contextlib
 import os
 import socket
 import time
 from collections.abc import Callable, Collection
+from typing import Self
 
 from smsd.control import processes
 from smsd.control.processes import Process
 from smsd.shell.live import Live
 from smsd.shell.metrics import release
+from smsd.store.connect import AWAY
 
 
 class Presence:
-    """One process in the list of all."""
+    """One process in the list of all. Also a context manager: whoever hears that it is ready finds it in the list."""
 
     def __init__(self, live: Live, *, dead_providers: Callable[[], Collection[str]] = tuple) -> None:
         self._live, self._dead_providers = live, dead_providers
         self._since_ms = time.time_ns() // 1_000_000
         self._told: Process | None = None
+
+    async def __aenter__(self) -> Self:
+        with contextlib.suppress(*AWAY):
+            await self.tell()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with contextlib.suppress(*AWAY):
+            await self.leave()
 
     async def tell(self) -> bool:
         """Writes what is true now, unless that was told within the last seconds. Returns whether it was written."""

@@ -33,6 +33,17 @@ async def test_it_is_told_when_it_changes(redis: Redis, tmp_path: Path) -> None:
     assert await processes.processes(live.shards[0]) == []
 
 
+async def test_it_is_in_the_list_for_as_long_as_it_works(redis: Redis, tmp_path: Path) -> None:
+    """Who asks between its start and its end finds it; a store that is away hinders neither."""
+    live = Live(config(tmp_path), [Shard(redis)])
+    async with Presence(live):
+        assert [one.process for one in await processes.processes(live.shards[0])] == [live.process]
+    assert await processes.processes(live.shards[0]) == []
+    nowhere = Redis.from_url("redis://127.0.0.1:1")
+    async with nowhere, Presence(Live(config(tmp_path), [Shard(nowhere)])):
+        pass
+
+
 async def test_it_is_told_again_after_a_while(redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing changes, a process still says that it is there."""
     monkeypatch.setattr(processes, "TELL_S", 0.0)
