@@ -21,9 +21,10 @@ from smsd.shell.api_batch import NOT_TRIED, UNSURE, Batch
 from smsd.shell.api_keys import Key
 from smsd.shell.api_problems import REASONS, Fault, fault
 from smsd.shell.intake import CONFLICT, count
-from smsd.shell.live import Live
+from smsd.shell.live import Live, look
 from smsd.shell.metrics import Metrics
 from smsd.store import keys
+from smsd.store.connect import AWAY
 from smsd.store.record import decode
 
 if TYPE_CHECKING:
@@ -107,11 +108,9 @@ class Admission:
         """What became of each. `made_ids`: for those without an id, in order; () makes some up. `base` begins the
         pointers; with more than one element their index follows.
         """
-        judged: list[_Judged] = []
-        for i, element in enumerate(elements):
-            if i and i % SLICE == 0:
-                await asyncio.sleep(0)
-            judged.append(self._judge(element, key, made_ids[i] if made_ids else "", base.format(i)))
+        judged = await self._judge_each(elements, key, made_ids, base)
+        if any(isinstance(one.entry, Rejection) for one in judged) and await self._is_behind():
+            judged = await self._judge_each(elements, key, made_ids, base)
         await self._admit(judged)
         self._count(judged)
         states = await self._look_up(judged)
@@ -125,6 +124,23 @@ class Admission:
         return _outcome(one, await self._look_up([one]))
 
     # ---- One element -------------------------------------------------------------------------------------------------
+
+    async def _judge_each(
+        self, elements: Sequence[bytes], key: Key, made_ids: Sequence[str], base: str
+    ) -> list[_Judged]:
+        judged: list[_Judged] = []
+        for i, element in enumerate(elements):
+            if i and i % SLICE == 0:
+                await asyncio.sleep(0)
+            judged.append(self._judge(element, key, made_ids[i] if made_ids else "", base.format(i)))
+        return judged
+
+    async def _is_behind(self) -> bool:
+        """Whether something was published that was not in force here, and is now."""
+        try:
+            return await look(self._live)
+        except AWAY:
+            return False
 
     def _judge(self, element: bytes, key: Key, made_id: str, base: str) -> _Judged:
         rules = self._live.config

@@ -19,7 +19,7 @@ from structlog.typing import FilteringBoundLogger
 
 from smsd.core.admit import judge, unknown_fields
 from smsd.message import Cancel, Entry, Rejection, Send
-from smsd.shell.live import Live
+from smsd.shell.live import Live, look
 from smsd.shell.metrics import Metrics
 from smsd.store.inbox import Inbox, Read
 from smsd.store.shard import PASSING, ClockDiffers, Fields, Shard
@@ -222,13 +222,10 @@ class Reader:
             await self._admit(class_, reads)
 
     async def _admit(self, class_: str, reads: Sequence[Read]) -> None:
-        now_ns = time.time_ns()
-        now_us = self._shard.now_us or now_ns // 1000
-        rules, shard = self._live.config, self._shard.number
-        entries = [
-            _kept(judge(fields, class_=class_, shard=shard, entry_id=entry_id, now_us=now_us, rules=rules))
-            for entry_id, fields in reads
-        ]
+        now_ns, shard = time.time_ns(), self._shard.number
+        entries = self._judged(class_, reads, now_ns)
+        if any(isinstance(entry, Rejection) for entry in entries) and await look(self._live):
+            entries = self._judged(class_, reads, now_ns)
         words = await self._put(entries, class_, dict(reads))
         clashes = {
             i: _conflict(entry, reads[i])
@@ -250,6 +247,14 @@ class Reader:
             if word == "taken" and isinstance(entry, Send)
         }:
             self._nudge(route)
+
+    def _judged(self, class_: str, reads: Sequence[Read], now_ns: int) -> list[Entry]:
+        now_us = self._shard.now_us or now_ns // 1000
+        rules, shard = self._live.config, self._shard.number
+        return [
+            _kept(judge(fields, class_=class_, shard=shard, entry_id=entry_id, now_us=now_us, rules=rules))
+            for entry_id, fields in reads
+        ]
 
     async def _put(self, entries: Sequence[Entry], class_: str, originals: Mapping[str, Fields]) -> list[str]:
         try:

@@ -4,6 +4,8 @@ Never holds half a config: who read `live.config` once sees one revision. Never 
 store does, and a file that was superseded follows it (design.md §4).
 """
 
+import asyncio
+import contextlib
 import os
 import secrets
 import socket
@@ -11,13 +13,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, cast
 from zlib import crc32
 
-from smsd.config import SANDBOX, Config, TenantConfig, follow, told_by
+from smsd.config import SANDBOX, Config, ConfigErrors, TenantConfig, follow, told_by
 from smsd.control.dropping import Held
 from smsd.control.made import changed, read
 from smsd.control.processes import File
 from smsd.control.revision import Published, content_hash, publish, publish_in, published, remember, seen
 from smsd.store import keys
 from smsd.store.shard import Shard
+
+Step = Literal["kept", "published", "followed", "superseded", "held"]
 
 
 class Live:
@@ -37,6 +41,9 @@ class Live:
         self._made: dict[str, TenantConfig] = {}  # one for all revisions: a change of a tenant need not copy it
         self._made_at = [-1] * len(self.shards)  # the version of each shard's part of it
         self._subscribers: list[Callable[[], None]] = []
+        self.looking = asyncio.Lock()  # held by who follows the store's config
+        self.looks = 0  # how often that was begun
+        self.followed: list[tuple[int, Step]] = []  # (revision before, how) of each time, until somebody tells of it
 
     @property
     def file(self) -> File:
@@ -94,9 +101,6 @@ class Live:
         return total
 
 
-Step = Literal["kept", "published", "followed", "superseded", "held"]
-
-
 def name_process() -> str:
     """`host-pid-nonce`: names this process to the store, and no other one ever again."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -135,6 +139,36 @@ async def catch_up(live: Live) -> Step:
 
     Raises ConfigErrors where the new one cannot be used on this host; then the old one holds, and `trouble` says why.
     """
+    async with live.looking:
+        return await _follow(live)
+
+
+async def look(live: Live) -> bool:
+    """For who is about to refuse something by what is in force here: follows what was published before the call, and
+    returns whether that was anything. What several ask for at a time is one look.
+
+    Raises RedisError and OSError. A config that cannot be used on this host changes nothing; the sweeper tells of it.
+    """
+    if live.trouble:
+        return False
+    before, looks = (live.revision, live.tenants_at), live.looks
+    async with live.looking:
+        if live.looks == looks:  # nobody has begun one since
+            with contextlib.suppress(ConfigErrors):
+                await _follow(live)
+    return (live.revision, live.tenants_at) != before
+
+
+async def _follow(live: Live) -> Step:
+    live.looks += 1
+    before = live.revision
+    step = await _newest(live)
+    if step != "kept":
+        live.followed.append((before, step))
+    return step
+
+
+async def _newest(live: Live) -> Step:
     await live.follow_tenants()
     key = keys.key(live.shards[0].number, "conf")
     asked = live.shards[0].client.hmget(key, ["revision", "hash"])

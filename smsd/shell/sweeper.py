@@ -83,16 +83,17 @@ class Sweeper:
 
     async def follow(self) -> bool:
         """One look at the store's revision; False: it cannot be used on this host, and the old one stays in force."""
-        before = self._live.revision
+        live = self._live
         try:
-            step = await catch_up(self._live)
+            await catch_up(live)
         except ConfigErrors as error:
-            self._log.error("config_not_followed", kept=before, mistakes="; ".join(map(str, error.mistakes)))
+            self._log.error("config_not_followed", kept=live.revision, mistakes="; ".join(map(str, error.mistakes)))
             return False
-        if step != "kept":
-            if self._swapped is not None:
-                await self._swapped()
-            self._log.info("config_swapped", revision=self._live.revision, was=before, how=step)
+        told, live.followed = live.followed, []  # also what others have looked for meanwhile
+        if told and self._swapped is not None:
+            await self._swapped()
+        for before, how in told:
+            self._log.info("config_swapped", revision=live.revision, was=before, how=how)
         return True
 
     async def _follow(self) -> None:

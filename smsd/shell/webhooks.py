@@ -7,7 +7,7 @@ header: the URL that signatures are checked against is built from `public_url`.
 import asyncio
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
@@ -31,11 +31,12 @@ from smsd.provider import (
 )
 from smsd.secret import SecretError
 from smsd.shell.documents import Documents, NotFetched
-from smsd.shell.live import Live
+from smsd.shell.live import Live, look
 from smsd.shell.metrics import Metrics
 from smsd.shell.server import BODY_MAX, Answer, Reply, Request, Response
 from smsd.shell.webhooks_store import Awaited, Away, Batch, Offer
 from smsd.shell.webhooks_texts import Texts
+from smsd.store.connect import AWAY
 from smsd.store.shard import ReceiptFor
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Webhooks:
         try:
             provider = config.provider(name)
         except KeyError:
-            return _answer(404)
+            return self._look_for(request)
         except SecretError as error:
             return self._refuse(503, name, "unavailable", str(error))
         networks = config.providers[name].callback_networks
@@ -106,6 +107,15 @@ class Webhooks:
         url, now_us, known = f"{called.url}{mark}{query}", time.time_ns() // 1000, self._documents.kept
         callback = Callback(request.method, url, request.headers, request.body, now_us, known, bool(networks))
         return self._take(called, provider, callback, reply)
+
+    async def _look_for(self, request: Request) -> Response:
+        """Of a provider that is not known here: another process may have put it in force, and sent by it, just now."""
+        try:
+            if not await look(self._live):
+                return _answer(404)
+        except AWAY:
+            return _answer(503)
+        return await _whole(partial(self.handle, request))
 
     def _take(self, called: Called, provider: Provider, callback: Callback, reply: Reply) -> Answer:
         name = called.provider
@@ -141,12 +151,8 @@ class Webhooks:
             await self._documents.get(called.provider, url)
         except NotFetched as error:
             return self._refuse(503, called.provider, "unavailable", f"{url}: {error}")
-        replied: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         callback = msgspec.structs.replace(callback, fetched=self._documents.kept)
-        answer = self._take(called, provider, callback, replied.set_result)
-        if isinstance(answer, Response):
-            return answer
-        return await (replied if answer is None else answer)
+        return await _whole(partial(self._take, called, provider, callback))
 
     async def _greet(self, name: str, greeting: Greeting) -> Response:
         """Answers a vendor that asks whether we want its callbacks."""
@@ -242,6 +248,15 @@ def _addressed(provider: str, receipt: Receipt) -> ReceiptFor:
         receipt.raw_status,
         receipt.parts,
     )
+
+
+async def _whole(take: Callable[[Reply], Answer]) -> Response:
+    """What it answers, however it does: at once, by a coroutine, or by its reply."""
+    replied: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+    answer = take(replied.set_result)
+    if isinstance(answer, Response):
+        return answer
+    return await (replied if answer is None else answer)
 
 
 def _answer(status: int) -> Response:

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from smsd.control.tenants import Tenants
 from smsd.shell.intake import Intake
 from smsd.store import inbox, keys
-from tests.support.site import GOOD, Site, site
+from tests.support.site import GOOD, KEYS, Site, site
 from tests.support.valkey import Valkey
 from tests.support.world import ask
 
@@ -187,3 +188,13 @@ async def test_a_list_that_the_store_takes_a_part_of(tmp_path: Path, start_valke
         again = await api.send([{**many[i], "id": one["id"]} for i, one in enumerate(got.json[:999])])
         assert Counter(one.get("repeated", False) for one in again.json)[True] == told["queued", ""]
         assert await ask(api.client, "HLEN", keys.key(0, "msg")) == 1000
+
+
+async def test_a_tenant_that_another_process_made_a_moment_ago_is_known(store_url: str, tmp_path: Path) -> None:
+    """Where unknown tenants are rejected, a process that has not followed yet looks before it says so."""
+    extra = KEYS + '[unknown_tenants]\npolicy = "reject"\n'
+    async with site(store_url, tmp_path, extra=extra) as api:
+        await Tenants(api.live.config, api.live.shards).put("acme", {"limits": ["9/s"]})
+        got = await api.send([GOOD, {**GOOD, "tenant": "nobody"}])
+        assert [one["state"] for one in got.json] == ["queued", "rejected"]
+        assert got.json[1]["errors"][0]["reason"] == "unknown_tenant"

@@ -18,10 +18,11 @@ from redis.asyncio import Redis
 
 from smsd.config import Config
 from smsd.control.revision import publish
+from smsd.control.tenants import Tenants
 from smsd.core.fields import ENTRY_MAX_BYTES
 from smsd.shell import intake as module
 from smsd.shell.intake import FIELDS_KEPT, Intake, too_much
-from smsd.shell.live import Live
+from smsd.shell.live import Live, reload
 from smsd.shell.metrics import Metrics
 from smsd.store import inbox, keys
 from smsd.store.connect import Store, connect
@@ -500,6 +501,7 @@ async def test_memory_that_is_short_sheds_the_lightest_class(
     station.start()
     await station.write(id="m1")
     await station.events(1)
+    await station.client.set("ballast", b"x" * 20_000_000)  # beside which the buffers of clients are nothing
     used = (await station.client.info("memory"))["used_memory"]
     await station.client.config_set("maxmemory", int(used / 0.80))
     assert (await station.logs.wait("intake_sheds"))["classes"] == ["marketing"]
@@ -608,3 +610,16 @@ def test_the_config_of_these_tests_has_both_classes(tmp_path: Path) -> None:
     """Reminders outweigh marketing, as the order of reading supposes."""
     config: Config = configs.config(tmp_path)
     assert config.classes["reminder"].weight > config.classes["marketing"].weight
+
+
+async def test_a_tenant_that_was_made_a_moment_ago_is_known(make: Make, store_url: str, tmp_path: Path) -> None:
+    """Where unknown tenants are rejected, a process that has not followed yet looks before it rejects."""
+    station = await make(store_url)
+    strict = configs.config(tmp_path, extra='[unknown_tenants]\npolicy = "reject"\n')
+    await reload(station.live, strict)
+    await Tenants(strict, station.live.shards).put("acme", {"limits": ["9/s"]})
+    station.start()
+    await station.write(id="r-1")
+    await station.write(id="r-2", tenant="nobody")
+    told = {event.get("given_id") or event["id"]: event["state"] for event in await station.events(2)}
+    assert told == {"r-1": "queued", "r-2": "rejected"}

@@ -1,5 +1,6 @@
 """What is in force: the store's newest revision, on every host, whole."""
 
+import asyncio
 import zlib
 from pathlib import Path
 from typing import Any
@@ -216,3 +217,30 @@ async def test_only_the_last_hashes_are_remembered(redis: Any, tmp_path: Path, m
     known = [name for name in await redis.hkeys(keys.META) if name.startswith(b"config:")]
     assert len(known) == 2
     assert f"config:{revision.content_hash(live.config)}".encode() in known
+
+
+async def test_who_would_refuse_looks_first(redis: Redis, tmp_path: Path) -> None:
+    """A look follows what was published before it, says whether there was anything, and is one for all who ask."""
+    live = made(redis, config(tmp_path, limit="5/s"))
+    await lives.agree(live)
+    assert not await lives.look(live)
+    await revision.publish(config(tmp_path, limit="9/s"), live.shards)
+    before = live.looks
+    assert await asyncio.gather(*[lives.look(live) for _ in range(20)]) == [True] * 20
+    assert live.looks - before <= 2  # that of the first, and of all who asked when it had begun
+    assert live.config.tenant_defaults.limits[0].n == 9
+    assert live.followed == [(1, "followed")]
+
+
+async def test_a_look_at_what_cannot_be_used_here_changes_nothing(redis: Redis, tmp_path: Path) -> None:
+    """The old config holds, nobody is troubled by it, and the next look does not read it again."""
+    live = made(redis, config(tmp_path, env={}))
+    await lives.agree(live)
+    named = '[providers.spare]\ntype = "twilio"\naccount_sid = "env:SID"\nauth_token = "env:TOKEN"\n'
+    there = {"SID": "AC" + "0" * 32, "TOKEN": "secret"}
+    await revision.publish(config(tmp_path, env=there, extra=named), live.shards)
+    assert not await lives.look(live)
+    assert (live.revision, "revision 2 cannot be used here" in live.trouble) == (1, True)
+    before = live.looks
+    assert not await lives.look(live)
+    assert live.looks == before

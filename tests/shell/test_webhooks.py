@@ -381,6 +381,31 @@ async def test_an_unknown_path_is_not_found(edge: Edge, path: str) -> None:
     assert (response.status, response.body) == (404, b"")
 
 
+async def test_a_provider_that_was_put_in_force_a_moment_ago_is_known(edge: Edge, tmp_path: Path) -> None:
+    """Another process has sent by it already: its receipt is taken by one that has not followed the config yet."""
+    [reference] = await edge.submitted("m1", provider="spare")
+    told = partial(
+        edge.told, f"/webhooks/spare/status?ref={quote(reference, safe='')}", MessageSid=sid("m1"),
+        MessageStatus="delivered",
+    )  # fmt: skip
+    assert (await told()).status == 404
+    spare = '[providers.spare]\ntype = "fake"\nbase_url = "http://127.0.0.1:9"\n'
+    await publish(configs.config(tmp_path, extra=spare, public_url=PUBLIC), edge.live.shards)
+    assert (await told()).status == 204
+    assert await edge.state("acme/m1") == "delivered"
+
+
+async def test_an_unknown_provider_while_the_store_is_away_is_asked_to_come_again(
+    make: Make, start_valkey: Callable[..., Valkey]
+) -> None:
+    """503: whether somebody has put it in force cannot be told."""
+    server = start_valkey()
+    edge = await make(server.url)
+    server.stop()
+    response = await edge.call("/webhooks/nobody/status", b"x")
+    assert (response.status, response.headers["Retry-After"]) == (503, str(RETRY_AFTER_S))
+
+
 async def test_what_cannot_be_read_is_told_apart_from_forgery(edge: Edge) -> None:
     """A signed callback that is no receipt is 400 and counted as unreadable."""
     assert (await edge.told("/webhooks/main/status", MessageSid="SM1")).status == 400
