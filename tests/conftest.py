@@ -1,4 +1,4 @@
-"""What every test may ask for: a real store, empty, and a client for it. And how a whole run is laid out.
+"""What every test may ask for: a real store, empty, and who writes and reads it; a carrier. And how a run is laid out.
 
 Never a mock: the store is Valkey from the wheel, one server for each process of the test run.
 """
@@ -15,6 +15,9 @@ from hypothesis import settings
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from smsd.testing.carrier import CarrierProcess
+from smsd.testing.carrier import start as start_carrier
+from tests.support.running import Platform
 from tests.support.valkey import Valkey
 
 # How long an example takes is the machine's doing: what must be fast has a test that is marked `alone`.
@@ -84,3 +87,25 @@ def start_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     yield start
     for server in servers:
         server.kill()
+
+
+@pytest.fixture
+def platform(store_url: str) -> Iterator[Platform]:
+    """Who enqueues to the empty shared server, and reads its events."""
+    made = Platform(store_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_carrier() -> Iterator[CarrierProcess]:
+    """The built-in carrier, one process for the tests of a file, whose receipts come soon."""
+    with start_carrier(receipt_min_ms=10, receipt_max_ms=50) as running:
+        yield running
+
+
+@pytest.fixture
+def carrier(shared_carrier: CarrierProcess) -> CarrierProcess:
+    """The same, its book empty. The faults that a test sets, it takes away again."""
+    shared_carrier.reset()
+    return shared_carrier

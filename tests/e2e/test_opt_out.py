@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -23,19 +22,6 @@ SALON = "+353861111111"
 TENANT = f'[tenants.acme]\nsender = "{SALON}"\n'
 GONE = "+15005550004"  # has opted out at the carrier
 SIDS = iter(range(1, 1000))
-
-
-@pytest.fixture(scope="module")
-def carrier() -> Iterator[CarrierProcess]:
-    with start(receipt_min_ms=10, receipt_max_ms=50) as running:
-        yield running
-
-
-@pytest.fixture
-def platform(store_url: str) -> Iterator[Platform]:
-    made = Platform(store_url)
-    yield made
-    made.close()
 
 
 def text(public_url: str, body: str, sid: str = "", **more: str) -> int:

@@ -6,7 +6,7 @@ Whatever reaches that one is read from its ledger: only numbers of allow_to may 
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from smsd.store import holds
 from smsd.store.shard import Shard
-from smsd.testing.carrier import CarrierProcess, start
+from smsd.testing.carrier import CarrierProcess
 from tests.support.config import write
 from tests.support.running import Daemon, Platform, smsd
 
@@ -26,24 +26,10 @@ ON = '[sandbox]\nenabled = true\nallow_to = ["+35386"]\n'
 OFF = "[sandbox]\nenabled = false\n"
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[CarrierProcess]:
-    with start(receipt_min_ms=10, receipt_max_ms=50) as running:
-        yield running
-
-
 @pytest.fixture
-def provider(shared: CarrierProcess) -> CarrierProcess:
-    """What stands in the place of the provider, its book empty."""
-    shared.reset()
-    return shared
-
-
-@pytest.fixture
-def platform(store_url: str) -> Iterator[Platform]:
-    made = Platform(store_url)
-    yield made
-    made.close()
+def provider(carrier: CarrierProcess) -> CarrierProcess:
+    """What stands in the place of the provider."""
+    return carrier
 
 
 class Host:

@@ -1,11 +1,8 @@
 """Who a text leaves under, from the inbox to the carrier's ledger, with a real smsd and a real store."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from smsd.testing.carrier import CarrierProcess, start
+from smsd.testing.carrier import CarrierProcess
 from tests.support.config import write
 from tests.support.running import Daemon, Platform
 
@@ -26,19 +23,6 @@ instead = "{US}"
 countries = ["BE"]
 types = ["short"]
 """
-
-
-@pytest.fixture(scope="module")
-def carrier() -> Iterator[CarrierProcess]:
-    with start(receipt_min_ms=10, receipt_max_ms=50) as running:
-        yield running
-
-
-@pytest.fixture
-def platform(store_url: str) -> Iterator[Platform]:
-    made = Platform(store_url)
-    yield made
-    made.close()
 
 
 def test_a_person_keeps_a_sender_and_a_country_its_rule(

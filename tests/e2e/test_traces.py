@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from smsd.testing.carrier import CarrierProcess, start
+from smsd.testing.carrier import CarrierProcess
 from tests.support.collector import Collector
 from tests.support.config import free_address, write
 from tests.support.running import TO, Daemon, Platform
@@ -20,25 +20,6 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00"
 INBOX = "smsd:{0}:in:reminder"
 SOON = {"OTEL_BSP_SCHEDULE_DELAY": "50"}  # ms between two looks of the SDK at what waits
-
-
-@pytest.fixture(scope="module")
-def shared_carrier() -> Iterator[CarrierProcess]:
-    with start(receipt_min_ms=10, receipt_max_ms=50) as running:
-        yield running
-
-
-@pytest.fixture
-def carrier(shared_carrier: CarrierProcess) -> CarrierProcess:
-    shared_carrier.reset()
-    return shared_carrier
-
-
-@pytest.fixture
-def platform(store_url: str) -> Iterator[Platform]:
-    made = Platform(store_url)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -70,14 +70,6 @@ class Waiting(World):
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    gateway = Gateway()
-    await gateway.start()
-    yield gateway
-    await gateway.stop()
-
-
-@pytest.fixture
 async def waiting(redis: Redis, gateway: Gateway, tmp_path: Path) -> AsyncIterator[Waiting]:
     waiting = Waiting(redis, gateway, tmp_path)
     yield waiting

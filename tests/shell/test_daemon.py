@@ -10,37 +10,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
 import redis as redis_py
 
 from smsd.store import keys
 from smsd.store.record import decode
-from smsd.testing.carrier import CarrierProcess, start
+from smsd.testing.carrier import CarrierProcess
 from tests.support.config import write
 from tests.support.running import TO, Daemon, Platform
 from tests.support.valkey import Valkey
 
 HANGS = "+15005550023"  # never answered, and not taken, so that no receipt tells
-
-
-@pytest.fixture(scope="module")
-def shared_carrier() -> Iterator[CarrierProcess]:
-    with start(receipt_min_ms=10, receipt_max_ms=50) as running:
-        yield running
-
-
-@pytest.fixture
-def carrier(shared_carrier: CarrierProcess) -> CarrierProcess:
-    """A carrier without faults, its book empty."""
-    shared_carrier.reset()
-    return shared_carrier
-
-
-@pytest.fixture
-def platform(store_url: str) -> Iterator[Platform]:
-    made = Platform(store_url)
-    yield made
-    made.close()
 
 
 def in_flight(platform: Platform) -> int:

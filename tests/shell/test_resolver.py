@@ -68,14 +68,6 @@ class Doubts(World):
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    gateway = Gateway()
-    await gateway.start()
-    yield gateway
-    await gateway.stop()
-
-
-@pytest.fixture
 async def doubts(redis: Redis, gateway: Gateway, tmp_path: Path) -> AsyncIterator[Doubts]:
     doubts = Doubts(redis, gateway, tmp_path)
     yield doubts

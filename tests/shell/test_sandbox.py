@@ -40,14 +40,6 @@ def carrier(shared: CarrierProcess) -> CarrierProcess:
     return shared
 
 
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    gateway = Gateway()
-    await gateway.start()
-    yield gateway
-    await gateway.stop()
-
-
 @contextlib.asynccontextmanager
 async def told(story: Story) -> AsyncIterator[Story]:
     await story.open()

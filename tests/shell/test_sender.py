@@ -100,14 +100,6 @@ class Post(World):
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    gateway = Gateway()
-    await gateway.start()
-    yield gateway
-    await gateway.stop()
-
-
-@pytest.fixture
 async def post(redis: Redis, gateway: Gateway, tmp_path: Path) -> AsyncIterator[Post]:
     post = Post(redis, gateway, tmp_path)
     yield post
