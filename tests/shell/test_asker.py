@@ -15,6 +15,7 @@ from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
 from smsd.shell.transport import Transport
 from tests.support.gateway import Gateway, Lines
+from tests.support.scrape import counted
 from tests.support.world import HOUR, SECOND, World
 
 BASE = """
@@ -64,9 +65,9 @@ class Waiting(World):
         return await self.asker.ask(self.shard)
 
     def counted(self, outcome: str) -> float:
-        name = f'smsd_receipts_asked_total{{outcome="{outcome}",provider="main"}}'
-        lines = self.metrics.render().decode().splitlines()
-        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), 0.0)
+        return counted(self.metrics.render(), "smsd_receipts_asked_total").get(
+            f'outcome="{outcome}",provider="main"', 0.0
+        )
 
 
 @pytest.fixture

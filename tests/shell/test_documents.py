@@ -8,9 +8,9 @@ import pytest
 
 from smsd.provider import HttpRequest
 from smsd.shell.documents import DOCUMENT_MAX, KEPT_MAX, KEPT_S, Documents, NotFetched
-from smsd.shell.listening import address, bind, bound_at
-from smsd.shell.server import Reply, Request, Response, Server
+from smsd.shell.server import Reply, Request, Response
 from smsd.shell.transport import Transport
+from tests.support.serving import served
 
 
 class Site:
@@ -29,12 +29,9 @@ class Site:
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     made = Site()
-    server = Server(made.handle)
-    bound = bind(address("127.0.0.1:0"), "webhooks", shared=False)
-    await server.start(bound)
-    made.url = f"http://{bound_at(bound)}"
-    yield made
-    await server.close()
+    async with served(made.handle) as (_, at):
+        made.url = f"http://{at}"
+        yield made
 
 
 @pytest.fixture

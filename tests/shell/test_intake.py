@@ -29,6 +29,7 @@ from smsd.store.connect import Store, connect
 from smsd.store.shard import Shard
 from tests.support import config as configs
 from tests.support.logs import Logs
+from tests.support.scrape import counted
 from tests.support.valkey import Valkey
 
 PATIENCE_MS = 20_000
@@ -92,8 +93,7 @@ class Station:
 
     def counted(self, metric: str = "smsd_intake_total") -> dict[str, float]:
         """The counter's values by class and outcome."""
-        lines = [line for line in self.metrics.render().decode().splitlines() if line.startswith(metric + "{")]
-        return {line[len(metric) + 1 : line.index("}")]: float(line.rpartition(" ")[2]) for line in lines}
+        return counted(self.metrics.render(), metric)
 
 
 Make = Callable[..., Any]

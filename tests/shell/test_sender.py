@@ -23,6 +23,7 @@ from smsd.store import holds, keys
 from tests.support import granting
 from tests.support.gateway import Gateway, Lines, Received
 from tests.support.granting import Vendor, response
+from tests.support.scrape import counted
 from tests.support.valkey import Valkey
 from tests.support.wire import Wire
 from tests.support.world import HOUR, SECOND, World
@@ -90,10 +91,7 @@ class Post(World):
     def counted(self, name: str, **labels: str) -> float:
         """A counter's or histogram's value, from what a scrape would show."""
         wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
-        for line in self.metrics.render().decode().splitlines():
-            if line.startswith(f"{name}{{{wanted}}}"):
-                return float(line.split()[-1])
-        return 0.0
+        return counted(self.metrics.render(), name).get(wanted, 0.0)
 
     async def leases(self) -> int:
         return int(await self.client.zcard(keys.key(0, "lease")))

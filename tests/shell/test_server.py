@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from smsd.shell import server as module
-from smsd.shell.listening import address, bind, bound_at
 from smsd.shell.server import BODY_MAX, HEAD_MAX, PIPELINED_MAX, Answer, Reply, Request, Response, Server
+from tests.support.serving import served
 
 SOON_S = 30.0
 TAKEN = Response(204)
@@ -78,14 +78,11 @@ class Site:
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     told = Told()
-    server = Server(told.handle)
-    bound = bind(address("127.0.0.1:0"), "webhooks", shared=False)
-    await server.start(bound)
-    site = Site(server, told, bound_at(bound).port)
-    yield site
-    for client in site.clients:
-        client.writer.close()
-    await server.close()
+    async with served(told.handle) as (server, at):
+        site = Site(server, told, at.port)
+        yield site
+        for client in site.clients:
+            client.writer.close()
 
 
 # ---- What reaches the handler ----------------------------------------------------------------------------------------

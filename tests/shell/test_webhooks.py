@@ -28,10 +28,9 @@ from smsd.message import Message, Send
 from smsd.shell import server as serving
 from smsd.shell import webhooks_store as storing
 from smsd.shell.documents import FETCH_S, Documents
-from smsd.shell.listening import address, bind, bound_at
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
-from smsd.shell.server import BODY_MAX, Reply, Request, Response, Server
+from smsd.shell.server import BODY_MAX, Reply, Request, Response
 from smsd.shell.transport import Transport
 from smsd.shell.webhooks import RETRY_AFTER_S, Called, Webhooks, read_path
 from smsd.store import keys
@@ -40,6 +39,8 @@ from smsd.store.shard import Offer, Shard
 from smsd_providers.fake import ACCOUNT_SID, AUTH_TOKEN
 from tests.support import config as configs
 from tests.support.logs import Logs
+from tests.support.scrape import counted
+from tests.support.serving import served
 from tests.support.valkey import Valkey
 
 PUBLIC = "https://sms.example.com/edge"
@@ -137,8 +138,7 @@ class Edge:
 
     def counted(self, metric: str) -> dict[str, float]:
         """The counter's values by their labels, as they are written."""
-        lines = [line for line in self.metrics.render().decode().splitlines() if line.startswith(metric + "{")]
-        return {line[len(metric) + 1 : line.index("}")]: float(line.rpartition(" ")[2]) for line in lines}
+        return counted(self.metrics.render(), metric)
 
 
 def sid(id_: str) -> str:
@@ -169,11 +169,8 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
             edge = Edge(store, live, "", session, Metrics())
             await edge.transport.start()
             stack.push_async_callback(edge.transport.close)
-            server = Server(edge.hooks.handle)
-            bound = bind(address("127.0.0.1:0"), "webhooks", shared=False)
-            await server.start(bound)
-            stack.push_async_callback(server.close)
-            edge.url = f"http://{bound_at(bound)}"
+            _, at = await stack.enter_async_context(served(edge.hooks.handle))
+            edge.url = f"http://{at}"
             return edge
 
         yield one
@@ -700,17 +697,13 @@ async def certified(make: Make, store_url: str) -> AsyncIterator[tuple[Edge, lis
         asked.append(request.target)
         return Response(404) if request.target == "/gone" else Response(200, (), b"proof")
 
-    site = Server(handle)
-    bound = bind(address("127.0.0.1:0"), "webhooks", shared=False)
-    await site.start(bound)
-    url = f"http://{bound_at(bound)}"
-    tables = "".join(
-        f'\n[providers.{name}]\ntype = "tests.support.certified:Certified"\n'
-        f'document = "{url}/{document}"\nconfirm = "{url}/confirm"\n'
-        for name, document in (("certified", "cert"), ("lost", "gone"))
-    )
-    yield await make(store_url, extra=tables), asked
-    await site.close()
+    async with served(handle) as (_, at):
+        tables = "".join(
+            f'\n[providers.{name}]\ntype = "tests.support.certified:Certified"\n'
+            f'document = "http://{at}/{document}"\nconfirm = "http://{at}/confirm"\n'
+            for name, document in (("certified", "cert"), ("lost", "gone"))
+        )
+        yield await make(store_url, extra=tables), asked
 
 
 async def test_a_proof_that_needs_a_document_gets_it_once(certified: tuple[Edge, list[str]]) -> None:

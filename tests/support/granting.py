@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import msgspec
 
 from smsd.provider import HttpRequest
-from smsd.shell.listening import address, bind, bound_at
-from smsd.shell.server import Answer, Reply, Request, Response, Server
+from smsd.shell.server import Answer, Reply, Request, Response
+from tests.support.serving import served
 
 SECRET = "s3cret/of~ours"
 
@@ -65,9 +65,6 @@ class Vendor:
 async def vendor() -> AsyncIterator[Vendor]:
     """One, on a port of its own."""
     vendor = Vendor()
-    server = Server(vendor.handle)
-    bound = bind(address("127.0.0.1:0"), "webhooks", shared=False)
-    await server.start(bound)
-    vendor.url = f"http://{bound_at(bound)}"
-    yield vendor
-    await server.close()
+    async with served(vendor.handle) as (_, at):
+        vendor.url = f"http://{at}"
+        yield vendor

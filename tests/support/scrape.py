@@ -50,6 +50,12 @@ def value(samples: Samples, name: str, **labels: str) -> float:
     return samples[name, tuple(sorted((label.rstrip("_"), text) for label, text in labels.items()))]
 
 
+def counted(text: bytes, name: str) -> dict[str, float]:
+    """The samples of that name by their labels, as they are written: `provider="main"`."""
+    lines = [line for line in text.decode().splitlines() if line.startswith(name + "{")]
+    return {line[len(name) + 1 : line.index("}")]: float(line.rpartition(" ")[2]) for line in lines}
+
+
 # ---- Queries ---------------------------------------------------------------------------------------------------------
 
 PROMTOOL = os.environ.get("PROMTOOL") or shutil.which("promtool")

@@ -22,6 +22,7 @@ from smsd.store.connect import Store, connect
 from smsd.store.shard import Shard
 from tests.support.config import config
 from tests.support.logs import Logs
+from tests.support.scrape import counted
 
 KEYS = """
 [http.api_keys.rails]
@@ -91,8 +92,7 @@ class Site:
 
     def counted(self, metric: str = "smsd_intake_total") -> dict[str, float]:
         """The counter's values by its labels."""
-        lines = [line for line in self.metrics.render().decode().splitlines() if line.startswith(metric + "{")]
-        return {line[len(metric) + 1 : line.index("}")]: float(line.rpartition(" ")[2]) for line in lines}
+        return counted(self.metrics.render(), metric)
 
 
 @asynccontextmanager
