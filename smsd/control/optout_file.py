@@ -5,7 +5,7 @@ Never writes to the store, and never repeats a number in a mistake. What `lines`
 
 import csv
 import io
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ import msgspec
 
 from smsd.config import Mistake
 from smsd.control.optouts import CHOSEN, Whose
+from smsd.control.rows import rows
 from smsd.core.fields import parse_instant
 from smsd.core.names import TENANT_TOLD, is_tenant
 from smsd.number import BadNumber, normalise, sender_ok
@@ -38,13 +39,7 @@ def read(name: str, text: bytes, otherwise: Whose | None, region: Callable[[str]
     have no plus.
     """
     found = Read({}, [])
-    try:
-        whole = text.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = text[: error.start].count(b"\n") + 1
-        return Read({}, [Mistake(name, line, "", "this is no UTF-8: save the file as that")])
-    rows = _json_lines(whole) if whole.lstrip().startswith("{") else _csv(whole)
-    for number, row in rows:
+    for number, row in rows(text, _wrong_header):
         try:
             if isinstance(row, str):
                 raise _Wrong("", row)
@@ -81,36 +76,9 @@ class _Wrong(Exception):
         self.key = key
 
 
-_Rows = Iterator[tuple[int, Mapping[str, Any] | str]]
-
-
-def _json_lines(text: str) -> _Rows:
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                yield number, msgspec.json.decode(line, type=dict[str, Any])
-            except msgspec.MsgspecError:
-                yield number, "this is no JSON object on one line"
-
-
-def _csv(text: str) -> _Rows:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] = []
-    try:
-        for row in reader:
-            if not any(cell.strip() for cell in row):
-                continue
-            if not header:
-                header = [cell.strip() for cell in row]
-                if "number" not in header or not set(header) <= set(COLUMNS) or len(set(header)) < len(header):
-                    yield reader.line_num, f"the header has a column number, and any of {', '.join(COLUMNS[1:])}"
-                    return
-            elif len(row) != len(header):
-                yield reader.line_num, f"{len(row)} cells, but the header has {len(header)}"
-            else:
-                yield reader.line_num, dict(zip(header, row, strict=True))
-    except csv.Error as error:
-        yield reader.line_num, f"this is no CSV: {error}"
+def _wrong_header(header: Sequence[str]) -> str:
+    known = "number" in header and set(header) <= set(COLUMNS) and len(set(header)) == len(header)
+    return "" if known else f"the header has a column number, and any of {', '.join(COLUMNS[1:])}"
 
 
 def _entry(row: Mapping[str, Any], otherwise: Whose | None, region: Callable[[str], str]) -> tuple[Whose, OptOut]:

@@ -4,21 +4,21 @@ Never writes anything: what has no mistake is for Tenants.put_many. A line holds
 the place of all that was made for it before.
 """
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from smsd.config import Config, Mistake, TenantConfig
 from smsd.config.read import keys_of, suggestion
 from smsd.control.made import Table
+from smsd.control.rows import rows
 from smsd.control.tenants import Tenants
 from smsd.store.shard import Shard
 
 LISTS = ("limits", "countries")
 PER_CLASS = "class_limits."
 SEPARATOR = ";"
+EMPTY = "the file is empty: give a header with a column tenant, or JSON lines"
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -37,14 +37,8 @@ class Read(msgspec.Struct, frozen=True):
 
 def read(name: str, text: bytes) -> Read:
     """What the file says, by its form alone; `judged` tells what its values are worth."""
-    found, lines, mistakes = Read({}, []), dict[str, Line](), list[Mistake]()
-    try:
-        whole = text.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = text[: error.start].count(b"\n") + 1
-        return Read({}, [Mistake(name, line, "", "this is no UTF-8: save the file as that")])
-    rows = _json_lines(whole) if whole.lstrip().startswith("{") else _csv(whole)
-    for number, row in rows:
+    lines, mistakes = dict[str, Line](), list[Mistake]()
+    for number, row in rows(text, _wrong_header, of_cells=_table, empty=EMPTY):
         table = dict(row) if not isinstance(row, str) else {}
         tenant = table.pop("tenant", "")
         if isinstance(row, str):
@@ -56,7 +50,7 @@ def read(name: str, text: bytes) -> Read:
             mistakes.append(Mistake(name, number, "tenant", said))
         else:
             lines[tenant] = Line(number, table)
-    return msgspec.structs.replace(found, lines=lines, mistakes=mistakes)
+    return Read(lines, mistakes)
 
 
 async def judged(name: str, there: Read, config: Config, shards: Sequence[Shard]) -> Read:
@@ -71,43 +65,7 @@ async def judged(name: str, there: Read, config: Config, shards: Sequence[Shard]
     return Read(right, sorted([*there.mistakes, *mistakes]))
 
 
-_Rows = Iterator[tuple[int, Mapping[str, object] | str]]
-"""Each line's number, and what it says, or what is wrong with it."""
-
-
-def _json_lines(text: str) -> _Rows:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, msgspec.json.decode(line, type=dict[str, object])
-        except msgspec.MsgspecError as error:
-            yield number, f"this is no JSON object on one line: {error}"
-
-
-def _csv(text: str) -> _Rows:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] = []
-    try:
-        for row in reader:
-            if not any(cell.strip() for cell in row):
-                continue
-            if not header:
-                header = [cell.strip() for cell in row]
-                if wrong := _wrong(header):
-                    yield reader.line_num, wrong
-                    return
-            elif len(row) != len(header):
-                yield reader.line_num, f"{len(row)} cells, but the header has {len(header)}"
-            else:
-                yield reader.line_num, _table(header, row)
-    except csv.Error as error:
-        yield reader.line_num, f"this is no CSV: {error}"
-    if not header:
-        yield 1, "the file is empty: give a header with a column tenant, or JSON lines"
-
-
-def _wrong(header: Sequence[str]) -> str:
+def _wrong_header(header: Sequence[str]) -> str:
     known = ["tenant", *keys_of(TenantConfig)]
     for column in header:
         if column not in known and not column.startswith(PER_CLASS):
@@ -119,11 +77,12 @@ def _wrong(header: Sequence[str]) -> str:
     return "" if "tenant" in header else "the header has no column tenant"
 
 
-def _table(header: Sequence[str], row: Sequence[str]) -> dict[str, object]:
+def _table(row: Mapping[str, str]) -> dict[str, object]:
     """A row's settings; an empty cell sets nothing."""
     table: dict[str, object] = {}
     by_class: dict[str, object] = {}
-    for column, cell in zip(header, (cell.strip() for cell in row), strict=True):
+    for column, typed in row.items():
+        cell = typed.strip()
         if not cell:
             continue
         if column.startswith(PER_CLASS):
