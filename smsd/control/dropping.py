@@ -12,6 +12,7 @@ import msgspec
 from smsd.config import SANDBOX, Config, told_by
 from smsd.config.settings import CLASSES
 from smsd.store import keys
+from smsd.store.record import Beginning
 from smsd.store.shard import Shard
 
 PAGE = 500  # lanes or records of one look
@@ -78,25 +79,7 @@ class Held(Exception):
         super().__init__(f"this config drops what messages wait for: {'. '.join(map(str, self.waiting))}")
 
 
-class _Place(msgspec.Struct, array_like=True, frozen=True):
-    """The beginning of a record (store/record.py), as far as it is needed here."""
-
-    version: int
-    state: str
-    seq: int
-    class_: str
-    route: str
-    lane: str
-    deadline: int
-    arrival: int
-    due: int
-    cost: int
-    attempt: int
-    fence: int
-    provider: str
-
-
-_place = msgspec.msgpack.Decoder(_Place).decode
+_begin = msgspec.msgpack.Decoder(Beginning).decode
 
 
 def dropped(source: bytes, config: Config) -> dict[Kind, set[str]]:
@@ -208,16 +191,16 @@ class _Count:
 
     async def _due(self) -> None:
         """What waits for its time is in no lane: only its record knows the route."""
-        async for place in self._places("due", DUE_MOST, {"route", "provider"}):
-            if place.state == "queued":
-                self._queued(place.lane, 1)
+        async for one in self._records("due", DUE_MOST, {"route", "provider"}):
+            if one.state == "queued":
+                self._queued(one.lane, 1)
 
     async def _awaiting(self) -> None:
-        async for place in self._places("await", AWAITING_MOST, {"provider"}):
-            if place.state in ("submitted", "unknown"):
-                self._add("provider", place.provider, "awaiting", 1)
+        async for one in self._records("await", AWAITING_MOST, {"provider"}):
+            if one.state in ("submitted", "unknown"):
+                self._add("provider", one.provider, "awaiting", 1)
 
-    async def _places(self, index: str, most: int, kinds: set[Kind]) -> AsyncIterator[_Place]:
+    async def _records(self, index: str, most: int, kinds: set[Kind]) -> AsyncIterator[Beginning]:
         """The records behind an index, page by page; `kinds` are cut where there are more than `most`."""
         for start in range(0, most, PAGE):
             members: list[bytes] = await self._client.zrange(self._key(index), start, start + PAGE - 1)
@@ -226,5 +209,5 @@ class _Count:
             names = [member.rsplit(b"\0", 1)[-1] for member in members]
             for packed in await self._client.hmget(self._key("msg"), names):
                 if packed:
-                    yield _place(packed)
+                    yield _begin(packed)
         self.cut |= kinds

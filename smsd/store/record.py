@@ -18,8 +18,8 @@ class Taken(msgspec.Struct, array_like=True, frozen=True):
     segments: int | None = None  # of the attempt, where each has an id and a receipt of its own
 
 
-class Record(msgspec.Struct, array_like=True, frozen=True):
-    """Everything about a message that changes, and what its events repeat."""
+class Beginning(msgspec.Struct, array_like=True, frozen=True):
+    """How a record begins, for who looks at many and needs no more of each."""
 
     version: int
     state: str
@@ -34,6 +34,11 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     attempt: int
     fence: int
     provider: str
+
+
+class Record(Beginning, array_like=True, frozen=True):
+    """Everything about a message that changes, and what its events repeat."""
+
     flags: int
     print: str
     entered: int
