@@ -1,7 +1,7 @@
 """What a limit says and when it admits: the grammar, and the limiter in pure Python (the twin of the store's script).
 
 Never reads a clock, never stores, never rounds in favour of more: in no window of the period, wherever it starts, do
-more than N leave (contract §5, design §3). Instants and spans are integers in microseconds.
+more than N leave (contract §5). Instants and spans are integers in microseconds.
 """
 
 import re

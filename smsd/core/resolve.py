@@ -1,6 +1,6 @@
 """What to do with a message of unknown outcome: ask again under its key, look, look again, or the class's policy.
 
-Never does IO. The order is design.md §3, "Unknown outcomes": idempotency key, look-up, policy.
+Never does IO. The order is always the same: idempotency key, look-up, policy.
 """
 
 from collections.abc import Set as AbstractSet

@@ -1,4 +1,4 @@
-"""Who waits at one limit, first first: the order that keeps a shared limit from starving anybody (design §3).
+"""Who waits at one limit, first first: the order that keeps a shared limit from starving anybody (docs/decisions/0004).
 
 Pure: knows no limit and no message. Ordered by class weight, then by when the head was first refused. Of one flow one
 lane at a time stands here, the one with the earliest deadline. A lane that came through this limit and was then refused

@@ -1,7 +1,7 @@
 """What is in force in this process, and how it comes to be: the config of the store's newest revision, swapped whole.
 
 Never holds half a config: who read `live.config` once sees one revision. Never decides which revision is right: the
-store does, and a file that was superseded follows it (design.md §4).
+store does, and a file that was superseded follows it (docs/CONFIG.md).
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """Every name in the store, in one place: a fixed key per kind and shard; lanes, flows, messages are members and fields.
 
-Never builds a key that depends on a message: every script declares all kinds, in this order (design.md §4).
+Never builds a key that depends on a message: every script declares all kinds, in this order, for some
+servers refuse one that touches a key it did not declare.
 """
 
 from typing import Final

@@ -17,7 +17,7 @@ from smsd.store import keys
 from smsd.store.record import INDEX
 
 _MAY_GROW = frozenset({"admit", "lease"})
-"""Refused by the server when memory is short; all others only end or tidy up, and may always run (design.md §4)."""
+"""Refused by the server when memory is short; all others only end or tidy up, and may always run."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What smsd.core.limit must hold: the grammar of contract §5 and the hard limit of design §3."""
+"""What smsd.core.limit must hold: the grammar of contract §5, and in no window more than N."""
 
 from collections.abc import Callable
 from itertools import pairwise
