@@ -3,7 +3,7 @@
 Reads a bounded part of the store and reckons by the limits of the config in force (core/forecast.py). Never waits.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,38 +89,16 @@ async def _gates(
     `goes_on_us`: when those before it begin to leave, which is before its own time comes.
     """
     tenant, class_, _, sender, _, _ = record.lane.split("|")
-    slack_us = config.dispatch.slack_ms * 1000
     mine = limits_of(config, tenant, class_, sender)
-    known = await used(shard, mine, slack_us, goes_on_us)
-    weight = {name: one.weight for name, one in config.classes.items()}
-    shared = await line_at(shard, f"s:{sender}") if f"s:{sender}" in mine else {}
-    others = [(flow.split("|"), n) for flow, n in shared.items()]
-
-    def ahead(scope: str) -> int:
-        total = place.before
-        for lane, earlier in place.others:
-            other = lane.parts
-            if scope[0] == "s" and other[3] != sender:
-                continue
-            if other[1] == class_:
-                total += earlier
-            elif scope[0] != "c" and weight.get(other[1], 1) > weight.get(class_, 1):
-                total += lane.queued
-        if scope[0] != "s":
-            return total
-        # Other tenants' flows take turns with its own at the limit; those of a heavier class go first.
-        turn = total + 1
-        for (whose, theirs_class, *_), n in others:
-            if whose != tenant and weight.get(theirs_class, 1) >= weight.get(class_, 1):
-                total += n if theirs_class != class_ else min(n, turn)
-        return total
-
-    gates = [Gate(scope, state, ahead(scope)) for scope in mine for state in known[scope]]
+    known = await used(shard, mine, config.dispatch.slack_ms * 1000, goes_on_us)
+    waiting = await line_at(shard, f"s:{sender}") if f"s:{sender}" in mine else {}
+    ahead = {scope: _ahead(config, record, place, scope, waiting) for scope in mine}
+    gates = [Gate(scope, state, ahead[scope]) for scope in mine for state in known[scope]]
     holds: list[Hold] = []
     start_us = max(goes_on_us, record.due)
     seen = forecast(gates, record.cost, goes_on_us)
     if seen.limit is not None and seen.at_us - start_us > MOMENT_US:
-        n = max(gate.ahead for gate in gates if gate.scope == seen.scope)
+        n = ahead[seen.scope]
         waits = f", and {n} {'go' if n > 1 else 'goes'} before it" if n else ""
         said = f"{named(seen.scope)} allows {show(seen.limit)}{waits}: about {at(seen.at_us // 1000)}, an estimate"
         holds.append(Hold("limit", seen.scope, seen.at_us // 1000, True, said))
@@ -133,6 +111,31 @@ async def _gates(
         said = f"route {record.route}'s providers allow {rates}{waits}: about {at(at_us // 1000)}, an estimate"
         holds.append(Hold("queue", record.route, at_us // 1000, True, said))
     return holds
+
+
+def _ahead(config: Config, record: Record, place: Place, scope: str, waiting: Mapping[str, int]) -> int:
+    """How many messages pass a limit before this one. `waiting`: who stands at its sender's limit, by flow."""
+    tenant, class_, _, sender, _, _ = record.lane.split("|")
+    weight = {name: one.weight for name, one in config.classes.items()}
+    mine = weight.get(class_, 1)
+    total = place.before
+    for lane, earlier in place.others:
+        _, its_class, _, its_sender, *_ = lane.parts
+        if scope[0] == "s" and its_sender != sender:
+            continue
+        if its_class == class_:
+            total += earlier
+        elif scope[0] != "c" and weight.get(its_class, 1) > mine:
+            total += lane.queued
+    if scope[0] != "s":
+        return total
+    # Other tenants' flows take turns with its own at the limit; those of a heavier class go first.
+    turn = total + 1
+    for flow, n in waiting.items():
+        whose, its_class, *_ = flow.split("|")
+        if whose != tenant and weight.get(its_class, 1) >= mine:
+            total += n if its_class != class_ else min(n, turn)
+    return total
 
 
 async def _doors(config: Config, shard: Shard, class_: str, providers: Sequence[str], now_us: int) -> dict[str, Door]:
