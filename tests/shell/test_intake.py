@@ -501,7 +501,7 @@ async def test_memory_that_is_short_sheds_the_lightest_class(
     station.start()
     await station.write(id="m1")
     await station.events(1)
-    await station.client.set("ballast", b"x" * 20_000_000)  # beside which the buffers of clients are nothing
+    await station.client.setrange("ballast", 20_000_000, "x")  # beside which the buffers of clients are nothing
     used = (await station.client.info("memory"))["used_memory"]
     await station.client.config_set("maxmemory", int(used / 0.80))
     assert (await station.logs.wait("intake_sheds"))["classes"] == ["marketing"]
