@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from smsd.control import optout_file, optouts
 from smsd.control.optouts import CHOSEN, BadAfter, Listed, Whose
+from smsd.core.fields import parse_instant
 from smsd.core.optout import Scope
 from smsd.number import BadNumber, normalise, sender_ok
 from smsd.shell.api_problems import Fault, answer, problem, refused
@@ -148,8 +149,10 @@ class OptOutVerbs:
         """POST …/opt-outs: all of them, or none. Raises Refused."""
         _can_be(whose)
         entries = [
-            OptOut(self._number(whose, one.number, f"/opt_outs/{i}/number"), one.scope, one.at_ms, "api")
-            for i, one in enumerate(given.opt_outs)
+            OptOut(
+                self._number(whose, one.number, f"{at}/number"), one.scope, _instant_ms(one.at_ms, f"{at}/at_ms"), "api"
+            )
+            for at, one in ((f"/opt_outs/{i}", one) for i, one in enumerate(given.opt_outs))
         ]
         return answer(200, Closed(await self._close(whose, entries)))
 
@@ -203,6 +206,14 @@ def _can_be(whose: Whose) -> None:
     """Raises Refused where nobody can send from such a sender: its list would close nothing."""
     if whose.sender not in ("", CHOSEN) and (why := sender_ok(whose.sender)):
         raise refused(422, f"the sender cannot be one: {why}")
+
+
+def _instant_ms(at_ms: int, pointer: str) -> int:
+    """As a file's is judged: what no calendar has could be listed by nobody. 0: not given. Raises Refused."""
+    try:
+        return parse_instant(str(at_ms)) // 1000 if at_ms else 0
+    except ValueError as error:
+        raise refused(422, f"at_ms: {error}", Fault(pointer, "bad_time", str(error))) from None
 
 
 async def _each(page: Listed) -> AsyncGenerator[tuple[Whose, OptOut]]:
