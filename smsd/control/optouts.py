@@ -54,10 +54,17 @@ async def close(shards: Sequence[Shard], whose: Whose, entries: Sequence[OptOut]
     return max([await optouts.close(shard, whose.name, entries) for shard in whose.shards(shards)])
 
 
-async def set_(shards: Sequence[Shard], whose: Whose, one: OptOut) -> None:
-    """The scope as it is given, also where a wider one was closed."""
+async def set_(shards: Sequence[Shard], whose: Whose, one: OptOut) -> bool:
+    """The scope as it is given, also where a wider one was closed. Whether it was another one in any shard: what a
+    provider has told of a sender is in one.
+    """
+    changed = False
     for shard in whose.shards(shards):
-        await optouts.set_(shard, whose.name, one)
+        known = await optouts.get(shard, whose.name, one.number)
+        if known is None or known.scope != one.scope:
+            await optouts.set_(shard, whose.name, one)
+            changed = True
+    return changed
 
 
 async def open_(shards: Sequence[Shard], whose: Whose, number: str) -> bool:

@@ -134,9 +134,7 @@ class OptOutVerbs:
         """PUT …/opt-outs/{number}. Raises Refused."""
         _can_be(whose)
         e164 = self._number(whose, number, "")
-        before = await optouts.get(self._live.shards, whose, e164)
-        if before is None or before.scope != wanted.scope:
-            await optouts.set_(self._live.shards, whose, OptOut(e164, wanted.scope, source="api"))
+        if await optouts.set_(self._live.shards, whose, OptOut(e164, wanted.scope, source="api")):
             self._metrics.opt_outs("api", wanted.scope)
         return await self.show(whose, e164)
 

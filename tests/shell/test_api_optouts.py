@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from smsd.store import optouts
+from smsd.store.optouts import OptOut, of_sender
 from tests.support.site import ACME, ALL, Got, Site, site
 
-ANNA, BEN = "+353861234567", "+353861234568"
+ANNA, BEN, CARL = "+353861234567", "+353861234568", "+353861234569"
 LIST = "/v1/tenants/acme/opt-outs"
 AT_MS = 1_764_288_000_000
 
@@ -84,6 +86,13 @@ async def test_a_senders_list_is_an_operators(several: Site) -> None:
     for tenant in ("acme", "other", "third"):
         sent = await several.send(tenant=tenant, id="r1", to=ANNA, from_="+353861111111")
         assert sent.json["state"] == "suppressed"
+    # What a provider has told of Carl is in one shard.
+    await optouts.close(several.live.shards[1], of_sender("+353861111111"), [OptOut(CARL, "all", source="provider")])
+    assert (await several.ask("PUT", f"{SALON}/{CARL}", json={})).status == 200
+    for tenant in ("acme", "other", "third"):
+        sent = await several.send(tenant=tenant, id="r2", to=CARL, from_="+353861111111")
+        assert sent.json["state"] == "suppressed"
+    assert (await several.ask("DELETE", f"{SALON}/{CARL}")).status == 204
     assert len((await several.ask("GET", f"{SALON}?limit=10")).json["opt_outs"]) == 2
     assert (await several.ask("GET", f"{SALON}/{ANNA}")).json["scope"] == "all"
     assert (await several.ask("DELETE", f"{SALON}/{ANNA}")).status == 204
