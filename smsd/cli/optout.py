@@ -130,13 +130,16 @@ async def _export(only: "Whose | None", config: Path, *, json: bool) -> Code:
 
 def _whose(tenant: str, sender: str) -> "Whose | None":
     """None: everybody's. Raises Trouble."""
-    from smsd.control.optouts import Whose
+    from smsd.control.optouts import CHOSEN, Whose
     from smsd.core.names import TENANT_TOLD, is_tenant
+    from smsd.number import sender_ok
 
     if tenant and sender:
         raise Trouble("--tenant or --sender, not both: each has a list of its own", Code.MISTAKE)
     if tenant and not is_tenant(tenant):
         raise Trouble(f'--tenant: "{tenant}" can be no tenant: a tenant id is {TENANT_TOLD}', Code.MISTAKE)
+    if sender not in ("", CHOSEN) and (why := sender_ok(sender)):  # nothing is sent from it: closing it closes nothing
+        raise Trouble(f"--sender: {why}; {CHOSEN} is the provider's choice", Code.MISTAKE)
     return Whose(tenant, sender) if tenant or sender else None
 
 

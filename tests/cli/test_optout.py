@@ -40,6 +40,7 @@ def test_a_number_is_added_listed_and_removed(typed: Typed) -> None:
         (f"optout add {ANNA} --tenant a --sender b", "not both"),
         ("optout add 12 --tenant acme", "NUMBER: "),
         ("optout list --tenant a/b", "can be no tenant"),
+        (f"optout add {ANNA} --sender 353861111111", "--sender: a sender is a number like +353"),
         ("optout import none.csv", "none.csv: cannot be read"),
     ],
 )
