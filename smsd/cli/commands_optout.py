@@ -51,7 +51,13 @@ OPTOUTS = (
         "smsd.cli.optout:import_",
         "Close marketing, or all, to every number of a file",
         (
-            Takes("file", "CSV with a header, or JSON lines; - is standard input", shown="FILE", default="", file=True),
+            Takes(
+                "file",
+                "CSV with a header (commas or semicolons), or JSON lines; - is standard input",
+                shown="FILE",
+                default="",
+                file=True,
+            ),
             *OF,
             switch("--skip-mistakes", "take the lines without a mistake; else one mistake stops all"),
             CONFIG,

@@ -188,7 +188,13 @@ TENANTS = (
         "smsd.cli.tenant:import_",
         "Set what a file says of many tenants",
         (
-            Takes("file", "CSV with a header, or JSON lines; - is standard input", shown="FILE", default="", file=True),
+            Takes(
+                "file",
+                "CSV with a header (commas or semicolons), or JSON lines; - is standard input",
+                shown="FILE",
+                default="",
+                file=True,
+            ),
             switch("--skip-mistakes", "set those without a mistake; else one mistake stops all"),
             CONFIG,
             JSON,

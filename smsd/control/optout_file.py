@@ -43,8 +43,8 @@ def read(name: str, text: bytes, otherwise: Whose | None, region: Callable[[str]
         try:
             if isinstance(row, str):
                 raise _Wrong("", row)
-            if not row.get("number") and row.get("source") == "provider":
-                continue  # of a message whose body was erased: its number is known to nobody, and no mistake
+            if not row.get("number") and row.get("source") in ("provider", "inbound"):
+                continue  # of a message whose body was erased, or of nobody who can be told: no mistake
             whose, one = _entry(row, otherwise, region)
         except _Wrong as wrong:
             found.mistakes.append(Mistake(name, number, wrong.key, str(wrong)))
@@ -102,7 +102,9 @@ def _entry(row: Mapping[str, Any], otherwise: Whose | None, region: Callable[[st
     try:
         number = normalise(cells.get("number", ""), region(whose.tenant) if whose.tenant else "", "possible").e164
     except BadNumber as error:
-        raise _Wrong("number", str(error)) from None
+        if cells.get("source") != "inbound":
+            raise _Wrong("number", str(error)) from None
+        number = cells.get("number", "")  # of a short code, say, that sent a STOP: as it came, so it was listed
     try:
         at_ms = parse_instant(cells["at"]) // 1000 if cells.get("at") else 0
     except ValueError as error:

@@ -48,10 +48,14 @@ def _json_lines(text: str) -> Rows:
 def _csv(
     text: str, wrong_header: Callable[[Sequence[str]], str], of_cells: Callable[[Mapping[str, str]], Row], empty: str
 ) -> Rows:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    top = text.lstrip().partition("\n")[0]  # where the comma is for decimals, spreadsheets write semicolons
+    delimiter = ";" if ";" in top and "," not in top else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
+    begin = 1
     try:
         for row in reader:
+            begin = reader.line_num + 1
             if not any(cell.strip() for cell in row):
                 continue
             if not header:
@@ -64,6 +68,6 @@ def _csv(
             else:
                 yield reader.line_num, of_cells(dict(zip(header, row, strict=True)))
     except csv.Error as error:
-        yield reader.line_num, f"this is no CSV: {error}"
+        yield begin, f"this is no CSV: {error}; nothing from this line on was read"
     if not header and empty:
         yield 1, empty

@@ -30,6 +30,13 @@ def test_csv_is_read() -> None:
     assert there.total == 3
 
 
+def test_csv_of_a_spreadsheet_is_read() -> None:
+    """With a mark of its encoding, with semicolons or commas, with ends of lines as on Windows."""
+    for text in ("number;scope\r\n+353861234567;all\r\n", "number,scope\r\n+353861234567,all\r\n", f"number\r\n{ANNA}"):
+        there = read("f", b"\xef\xbb\xbf" + text.encode(), ACME, region)
+        assert (there.mistakes, there.entries) == ([], {ACME: [OptOut(ANNA, "all", 0, "import")]})
+
+
 def test_json_lines_are_read() -> None:
     """One object on each line; whose they are may be said for all."""
     there = read("f", b'{"number": "+353861234567"}\n\n{"number": "0861234568", "scope": "marketing"}\n', ACME, region)
@@ -51,6 +58,10 @@ def test_json_lines_are_read() -> None:
         (b"number,tenant\n12345,b\n", "f:2: number: a number without + needs a region"),
         (b"number,tenant,at\n+353861234567,a,yesterday\n", "f:2: at: "),
         (b'number,tenant\n"+353', "f:2: this is no CSV"),
+        (
+            b'number,tenant\n"+353,a\n1,a\n2,a\n',
+            "f:2: this is no CSV: unexpected end of data; nothing from this line on",
+        ),
         (b"number\xff\n", "f:1: this is no UTF-8"),
         (b'{"number": 1\n', "f:1: this is no JSON object on one line"),
         (b'{"number": "+353861234567", "color": 1}\n', "f:1: color: there is no such key"),
@@ -71,14 +82,18 @@ async def test_what_is_written_is_read_again(json: bool) -> None:
         (ACME, OptOut(ANNA, "all", 1764288000123, "inbound", "main")),
         (Whose(sender="A & B"), OptOut(ANNA, "marketing", 5000, "api")),
         (Whose(sender=CHOSEN), OptOut(ANNA, "all", 5000, "provider", "main")),
+        (Whose(sender=ANNA), OptOut("12345", "all", 5000, "inbound", "main")),  # texts come from more than people
+        (Whose(sender=ANNA), OptOut("+99912345678", "all", 5000, "inbound", "main")),
     ]
-    unknown = (Whose(sender="Salon"), OptOut("", "all", 5000, "provider", "main"))  # and passed over
+    unknown = [OptOut("", "all", 5000, source, "main") for source in ("provider", "inbound")]  # and passed over
 
     async def each() -> AsyncGenerator[tuple[Whose, OptOut]]:
-        for one in [*entries, unknown]:
+        for one in [*entries, *((Whose(sender="Salon"), one) for one in unknown)]:
             yield one
 
     text = "\n".join([line async for line in lines(each(), json=json)]).encode()
     there = read("f", text, None, region)
     assert there.mistakes == []
-    assert there.entries == {whose: [OptOut(one.number, one.scope, one.at_ms, "import")] for whose, one in entries}
+    assert [(whose, one) for whose, some in there.entries.items() for one in some] == [
+        (whose, OptOut(one.number, one.scope, one.at_ms, "import")) for whose, one in entries
+    ]
