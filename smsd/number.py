@@ -43,6 +43,16 @@ def normalise(to: str, region: str, check: str) -> Number:
     return _parse(to, region.upper(), check)
 
 
+def countries(number: Number) -> tuple[str, ...]:
+    """Where a number may be of: its country, or all that share its code where the plan that is known names none, for
+    metadata lags behind new area codes; () for what is none.
+    """
+    if number.country:
+        return (number.country,)
+    plan = _plan(number.e164[1:4]) if number.e164[:1] == "+" else None
+    return plan.countries if plan is not None else ()
+
+
 def mask(e164: str) -> str:
     """A number for logs: country code and last two digits stay, `+353*******67`. Other texts keep their last two."""
     plan = _plan(e164[1:4]) if e164[:1] == "+" else None

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberFormat
 
-from smsd.number import BadNumber, Number, mask, normalise, sender_ok
+from smsd.number import BadNumber, Number, countries, mask, normalise, sender_ok
 
 CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
 SHARED = [code for code in CODES if len(phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]) > 1]
@@ -164,6 +164,15 @@ def test_refusals(to: str, region: str, says: str) -> None:
     with pytest.raises(BadNumber, match=says) as caught:
         normalise(to, region, "possible")
     assert not to or to not in str(caught.value)
+
+
+def test_where_a_number_may_be_of() -> None:
+    """Its country; of an area code that no metadata names, all that share the country code; else nowhere."""
+    assert countries(Number("+353861234567", "IE")) == ("IE",)
+    unknown = normalise("+14575550100", "", "possible")
+    assert unknown.country == ""
+    assert {"US", "CA", "PR", "JM"} <= set(countries(unknown))
+    assert [countries(Number(text, "")) for text in ("12345", "Salon", "", "+999123", "+883130100000")] == [()] * 5
 
 
 def test_valid_is_stricter() -> None:

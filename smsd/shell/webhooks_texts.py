@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from smsd.config import Config
 from smsd.core.optout import Decision, Rules, Scope, decide
-from smsd.number import BadNumber, Number, normalise
+from smsd.number import BadNumber, Number, countries, normalise
 from smsd.provider import Inbound
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
@@ -93,7 +93,7 @@ class Texts:
         if text.provider_id and len(self._live.shards) > 1:  # in one, the text's own step knows a repeat
             first = await texts.told(self._live.shards[0], provider, text.provider_id, _encode(told))
             told = _decode(first)
-        rules = _rules(config, told, person.country)
+        rules = _rules(config, told, person)
         decision = decide(text.body, rules, answered=told.answered, said=text.opt_out_type)
         change = _change(decision, told, to, person.e164, provider)
         fields: dict[str, str | int] = {
@@ -165,11 +165,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Conversation).decode
 
 
-def _rules(config: Config, told: Conversation, country: str) -> Rules:
+def _rules(config: Config, told: Conversation, person: Number) -> Rules:
     """The words are those of whoever's message is answered; what a STOP closes for all is for the defaults to say."""
     closes = config.terms(told.tenant).stop_closes if told.owner else config.tenant_defaults.stop_closes
     words = config.terms(told.tenant).cancel_words if told.tenant else config.tenant_defaults.cancel_words
-    return Rules(closes, words, country in config.opt_out.all_in)
+    return Rules(closes, words, not set(config.opt_out.all_in).isdisjoint(countries(person)))
 
 
 def _change(decision: Decision, told: Conversation, to: str, person: str, provider: str) -> Change | None:
