@@ -110,13 +110,15 @@ class Texts:
             "intent": decision.intent,
         }
         home = self._live.shard_of(told.tenant) if told.tenant else self._live.shards[0]
+        opened: Scope | None = None
         # A sender's entry is in every shard; the text's own comes last: a repeat after a crash does what is missing.
         if change is not None and (senders := tuple(filter(is_sender, change.whose))):
             elsewhere = msgspec.structs.replace(change, whose=senders)
             for shard in [one for one in self._live.shards if one is not home]:
-                await texts.write(shard, provider, text.provider_id, elsewhere, {}, 0)
+                there = await texts.write(shard, provider, text.provider_id, elsewhere, {}, 0, opened=opened)
+                opened = there.opened or opened
         most = config.retention.events_max
-        written = await texts.write(home, provider, text.provider_id, change, fields, most)
+        written = await texts.write(home, provider, text.provider_id, change, fields, most, opened=opened)
         await texts.drop(self._live.shards[0], whole)
         if not written.repeated:
             self._metrics.inbound(provider, decision.intent)

@@ -84,9 +84,12 @@ async def told(shard: Shard, provider: str, provider_id: str, said: bytes) -> by
 
 
 async def write(
-    shard: Shard, provider: str, provider_id: str, change: Change | None, fields: Mapping[str, str | int], most: int
-) -> Written:
-    """The text's entry in the stream (no `fields`: another shard has it) and what it changes, in one step."""
+    shard: Shard, provider: str, provider_id: str, change: Change | None, fields: Mapping[str, str | int], most: int,
+    *, opened: Scope | None = None,
+) -> Written:  # fmt: skip
+    """The text's entry in the stream (no `fields`: another shard has it) and what it changes, in one step. `opened`: by
+    the same text in other shards.
+    """
     name = f"{provider}/{provider_id}" if provider_id else ""
     if name and not fields:
         name += "#"  # told apart: by a repeat the text may belong to this shard
@@ -99,11 +102,12 @@ async def write(
         else:
             close = [[one, optouts.LETTERS[change.scope], change.number, "inbound", change.provider] for one in where]
     event = [str(part) for pair in fields.items() for part in pair]
-    ask = msgspec.msgpack.encode([name, REPEAT_US, most, close, open_, event])
+    before = optouts.LETTERS[opened] if opened is not None else ""
+    ask = msgspec.msgpack.encode([name, REPEAT_US, most, close, open_, event, before])
     more = [keys.key(shard.number, "inbound")]
     reply = await shard.run("inbound", ask, more_keys=more, strict=True)
-    word, opened, closed = cast("tuple[bytes, bytes, int]", tuple(reply))
-    return Written(word == b"repeated", optouts.SCOPES.get(opened.decode()), int(closed))
+    word, letter, closed = cast("tuple[bytes, bytes, int]", tuple(reply))
+    return Written(word == b"repeated", optouts.SCOPES.get(letter.decode()), int(closed))
 
 
 async def trim(shard: Shard, kept_us: int) -> None:

@@ -355,6 +355,17 @@ async def test_a_shared_number_is_closed_in_every_shard(make: Make, store_url: s
     assert await desk.closed() == {}
 
 
+async def test_start_says_what_it_opened_in_another_shard(make: Make, store_url: str) -> None:
+    """What a provider's code has closed is in the shard of its message, and the text's may be another."""
+    desk = await make(store_url, shards=3)
+    for closed_in in range(3):
+        await optouts.close(
+            desk.live.shards[closed_in], of_sender(SHARED), [optouts.OptOut(ANNA, "all", source="provider")]
+        )
+        assert (await desk.text("START", SHARED))["opt_out"] == "all"
+        assert await desk.closed() == {}
+
+
 async def test_a_repeat_changes_nothing_whatever_was_sent_meanwhile(make: Make, store_url: str) -> None:
     """Another tenant of another shard has written to the person since: the text is written once, to the first."""
     desk = await make(store_url, shards=3)
