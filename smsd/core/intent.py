@@ -82,7 +82,7 @@ ROWS: Final = (
 
 def plain(text: str) -> str:
     """A text without case, accents, punctuation, signs and needless spaces."""
-    apart = unicodedata.normalize("NFKD", text.casefold())
+    apart = unicodedata.normalize("NFKD", text.casefold()).casefold()  # of letters in a fancy dress, too
     letters = "".join(one for one in apart if not unicodedata.combining(one))
     return re.sub(r"[\W_]+", " ", letters).strip()
 

@@ -27,6 +27,7 @@ from smsd.core.intent import ROWS, SOURCES, plain, read
         ("Sí", "confirm"),
         ("NEIN", "cancel"),
         ("peru", "cancel"),
+        ("\N{MATHEMATICAL BOLD CAPITAL S}\N{MATHEMATICAL BOLD CAPITAL T}op", "stop"),
         ("C", ""),
         ("", ""),
         ("Please do not stop the music", ""),
