@@ -143,8 +143,17 @@ class Poster:
         except TimeoutError:
             return Reply(0, f"no answer within {TIMEOUT_S:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            cause = getattr(error, "os_error", None)  # aiohttp does not say what its resolver said
-            return Reply(0, str(cause if isinstance(cause, Barred) else error) or type(error).__name__)
+            return Reply(0, _why(error))
+
+
+def _why(error: Exception) -> str:
+    """In words of which none is the answer's, and without the URL's path: it may be a secret of its own."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "its answer is no HTTP that can be read"
+    if isinstance(error, aiohttp.InvalidURL):
+        return "the URL cannot be called"
+    cause = getattr(error, "os_error", None)  # aiohttp does not say what its resolver said
+    return str(cause if isinstance(cause, Barred) else error) or type(error).__name__
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -105,6 +105,20 @@ async def test_one_that_is_not_there_is_no_answer(poster: Poster) -> None:
     assert "127.0.0.1" in reply.detail
 
 
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nX: " + b"hers" * 9000 + b"\r\n\r\n", b"hers\r\n\r\n"])
+async def test_an_answer_that_is_no_http_is_told_without_it(poster: Poster, answer: bytes) -> None:
+    """Nor with the URL's path, for the log keeps it: a token may be in it."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b'"x"}')
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        reply = await post(poster, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/T0KEN")
+    assert reply == Reply(0, "its answer is no HTTP that can be read")
+
+
 async def test_a_long_answer_is_not_read(poster: Poster) -> None:
     """Its status counts, however much follows."""
     done = asyncio.Event()
