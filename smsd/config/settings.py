@@ -96,11 +96,11 @@ def _http_url(text: str) -> str:
         good, parts = False, urlsplit("")
     if not good or parts.query or parts.fragment or "@" in parts.netloc or re.search(r"[\s\x00-\x1f]", text):
         raise ValueError('expected a url such as "https://sms.example.com" (a path may follow, but no ?, # or user@)')
-    return text.rstrip("/")
+    return text
 
 
 def _url_or_none(text: str) -> str:
-    return _http_url(text) if text else ""
+    return _http_url(text).rstrip("/") if text else ""
 
 
 _COUNTRIES = tuple(sorted(REGIONS))

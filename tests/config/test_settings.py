@@ -123,6 +123,15 @@ def test_a_public_url_may_have_a_path_and_ends_without_a_slash(url: str, read: s
     assert len(reader.mistakes) == (read is None)
 
 
+@pytest.mark.parametrize("url", ["https://rails.example.com/events/", "https://rails.example.com/", "http://10.0.0.7/e"])
+def test_a_receiver_is_called_at_its_url_as_it_is_written(url: str):
+    """To many a framework /events is another page than /events/, or a redirect to it, which is not followed."""
+    reader = Reader("", {})
+    told = reader.struct(StatusWebhook, {"url": url, "secret": "env:HOOK"}, ())
+    assert told is not None
+    assert (told.url, reader.mistakes) == (url, [])
+
+
 def test_the_defaults_are_the_contract_s():
     """What a file does not say is as contract §5 shows it."""
     settings = Settings()
