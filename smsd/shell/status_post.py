@@ -7,8 +7,9 @@ Never decides what an answer leads to. Where a stranger chose the URL, no addres
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
@@ -46,15 +47,16 @@ class Barred(OSError):
 
 
 class Names(AbstractResolver):
-    """Resolves names in threads of its own, each name in one at most, for a stranger's may hang for long.
+    """Resolves names in threads of its own, each name in one at most, for a stranger's may hang for long: none of them
+    holds up the process's end.
 
     `guarded`: a name of which one address is barred has none.
     """
 
     def __init__(self, *, guarded: bool) -> None:
         self._guarded = guarded
-        self._threads = ThreadPoolExecutor(RESOLVERS, "status-names")
-        self._asked: dict[tuple[str, int, int], asyncio.Future[list[ResolveResult]]] = {}
+        self._room = asyncio.Semaphore(RESOLVERS)
+        self._asked: dict[tuple[str, int, int], asyncio.Task[list[ResolveResult]]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -62,8 +64,7 @@ class Names(AbstractResolver):
         """Raises OSError where it has none, and Barred."""
         asked = self._asked.get((host, port, family))
         if asked is None:
-            loop = asyncio.get_running_loop()
-            asked = self._asked[host, port, family] = loop.run_in_executor(self._threads, _look_up, host, port, family)
+            asked = self._asked[host, port, family] = asyncio.create_task(self._ask(host, port, family))
             asked.add_done_callback(lambda done: self._answered((host, port, family), done))
         found = await asyncio.shield(asked)
         for one in found if self._guarded else ():
@@ -71,23 +72,41 @@ class Names(AbstractResolver):
                 raise Barred(f"{host} is at an address that is {why}")
         return found
 
-    def _answered(self, key: tuple[str, int, int], done: asyncio.Future[list[ResolveResult]]) -> None:
+    async def _ask(self, host: str, port: int, family: int) -> list[ResolveResult]:
+        async with self._room:
+            answer: Future[list[ResolveResult]] = Future()
+            answer.set_running_or_notify_cancel()  # from here on nobody cancels it, and the thread may set it
+            # No executor: the interpreter waits for an executor's threads before it ends.
+            threading.Thread(
+                target=_look_up, args=(answer, host, port, family), name="status-names", daemon=True
+            ).start()
+            return await asyncio.wrap_future(answer)
+
+    def _answered(self, key: tuple[str, int, int], done: asyncio.Task[list[ResolveResult]]) -> None:
         del self._asked[key]
         if not done.cancelled():
             done.exception()  # whoever asked may be gone
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for asked in self._asked.values():
+            asked.cancel()
 
 
-def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+def _look_up(answer: Future[list[ResolveResult]], host: str, port: int, family: int) -> None:
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    return [
-        ResolveResult(
-            hostname=host, host=str(address[0]), port=int(address[1]), family=kind, proto=protocol, flags=flags
-        )
-        for kind, _, protocol, _, address in socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
-    ]
+    try:
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:
+        answer.set_exception(error)
+        return
+    answer.set_result(
+        [
+            ResolveResult(
+                hostname=host, host=str(address[0]), port=int(address[1]), family=kind, proto=protocol, flags=flags
+            )
+            for kind, _, protocol, _, address in found
+        ]
+    )
 
 
 class Poster:

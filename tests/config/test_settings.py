@@ -123,7 +123,9 @@ def test_a_public_url_may_have_a_path_and_ends_without_a_slash(url: str, read: s
     assert len(reader.mistakes) == (read is None)
 
 
-@pytest.mark.parametrize("url", ["https://rails.example.com/events/", "https://rails.example.com/", "http://10.0.0.7/e"])
+@pytest.mark.parametrize(
+    "url", ["https://rails.example.com/events/", "https://rails.example.com/", "http://10.0.0.7/e"]
+)
 def test_a_receiver_is_called_at_its_url_as_it_is_written(url: str):
     """To many a framework /events is another page than /events/, or a redirect to it, which is not followed."""
     reader = Reader("", {})

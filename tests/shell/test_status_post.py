@@ -219,7 +219,7 @@ async def test_one_bad_address_bars_a_name(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_a_name_that_hangs_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many ask for it, it is looked up once at a time."""
+    """However many ask for it, it is looked up once at a time; nor does it hold up the end of the process."""
     go_on, asked = threading.Event(), list[str]()
 
     def slow(host: str, *_: object, **__: object) -> list[Any]:
@@ -232,6 +232,9 @@ async def test_a_name_that_hangs_holds_up_no_other(monkeypatch: pytest.MonkeyPat
     names = Names(guarded=True)
     waiting = [asyncio.create_task(names.resolve("hangs.example", 443)) for _ in range(2 * module.RESOLVERS)]
     assert await names.resolve("well.example", 443)
+    threads = [one for one in threading.enumerate() if one.name.startswith("status-names")]
+    assert threads
+    assert all(one.daemon for one in threads)
     waiting.pop().cancel()
     go_on.set()
     assert len(await asyncio.gather(*waiting)) == 2 * module.RESOLVERS - 1
