@@ -141,7 +141,7 @@ class Lanes:
         self._hooks: dict[int, dict[str, Hook]] = {}  # shard -> tenant -> its own
         self.receivers = Receivers(())
         self.of: dict[str, Lane] = {}
-        self._some = asyncio.Event()
+        self._some = {shard.number: asyncio.Event() for shard in live.shards}
         live.on_swap(self.follow)
 
     def follow_hooks(self, shard: int, hooks: dict[str, Hook]) -> None:
@@ -159,10 +159,11 @@ class Lanes:
                 lane.adopt(known)
         self.of = {lane.name: lane for lane in made}
         self.receivers = Receivers(lane.receiver for lane in made)
-        if made:
-            self._some.set()
-        else:
-            self._some.clear()
+        for shard, some in self._some.items():
+            if self.any_of(shard):
+                some.set()
+            else:
+                some.clear()
 
     def _configured(self, name: str, said: StatusWebhook) -> Lane:
         secrets = [said.secret] if isinstance(said.secret, Secret) else list(said.secret)
@@ -173,12 +174,17 @@ class Lanes:
         receiver = Receiver(name_of(tenant), hook.url, frozenset((tenant,)), frozenset(hook.states), OWN_MOST)
         return Lane(receiver, lambda: [hook.secret], self._log, guarded=True)
 
-    async def some(self) -> None:
-        """Returns once there is a receiver, or the process stops."""
-        await self._some.wait()
+    def any_of(self, shard: int) -> bool:
+        """Whether anybody is to be told of a shard's events: all that the config names, and its own tenants'."""
+        return bool(self._live.config.status_webhooks or self._hooks.get(shard))
+
+    async def some(self, shard: int) -> None:
+        """Returns once there is one, or the process stops."""
+        await self._some[shard].wait()
 
     def stop(self) -> None:
-        self._some.set()
+        for some in self._some.values():
+            some.set()
 
 
 def _now_us() -> int:

@@ -66,7 +66,7 @@ class StatusWebhooks:
         for desk in self.desks:
             with contextlib.suppress(*AWAY):  # it is tried again
                 await desk.follow()
-                if self.lanes.receivers.by_name:
+                if self.lanes.any_of(desk.shard):
                     await desk.pushes.open()
         return self
 
@@ -95,6 +95,7 @@ class Desk:
         log: FilteringBoundLogger,
     ) -> None:  # fmt: skip
         self._shard, self._live, self._posters, self._lanes, self._metrics = shard, live, posters, lanes, metrics
+        self.shard = shard.number
         self._log = log.bind(shard=shard.number)
         self.pushes = Pushes(shard, blocking, live.process)
         self._gaps = Gaps(self.pushes, lanes, metrics, self._log)
@@ -183,13 +184,13 @@ class Desk:
         """Reads events for as long as anybody is to be told of them."""
         lanes = self._lanes
         await self.follow()
-        if not lanes.receivers.by_name:
+        if not lanes.any_of(self.shard):
             if time.monotonic() >= self._drop_at:
                 self._drop_at = time.monotonic() + TIDY_EVERY_S
                 await self.pushes.forget(content_hash(self._live.config), ())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FOLLOW_EVERY_S):
-                    await lanes.some()
+                    await lanes.some(self.shard)
             return
         self._drop_at = 0.0
         await self.pushes.open()
@@ -197,7 +198,7 @@ class Desk:
         while events := await self.pushes.read(after):
             await self._take_in(events)
             after = events[-1][0]
-        while lanes.receivers.by_name and self._goes_on():
+        while lanes.any_of(self.shard) and self._goes_on():
             await self.follow()
             now = time.monotonic()
             if now >= self._claim_at:

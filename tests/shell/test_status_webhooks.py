@@ -6,7 +6,7 @@ import pytest
 
 from smsd.shell import status_webhooks as module
 from smsd.shell.status_post import Poster
-from smsd.store import hooks
+from smsd.store import hooks, keys
 from smsd.store import push as store
 from smsd.store.hooks import Hook
 from smsd.store.push import gaps, shuts
@@ -53,6 +53,17 @@ async def test_nothing_is_read_where_nobody_is_to_be_told(store_url: str, tmp_pa
         assert [got.id for got in await one.wait(1)] == ["acme/after/2"]
         await process.swap(tmp_path, "")
         await process.until(lambda: nobody_reads(process))
+
+
+async def test_a_shard_is_read_where_its_own_tenants_are_to_be_told(store_url: str, tmp_path: Path) -> None:
+    """A group of readers in another would be ended as nobody's, and made again, with a warning each time."""
+    async with receiver() as own, pushing(store_url, tmp_path, "", shards=2) as process:
+        await hooks.put(process.live.shards[1], "acme", Hook(own.url, ("delivered",), SECRET))
+        await process.until(lambda: process.reads(1))
+        await process.tell("after", shard=1)
+        assert [got.id for got in await own.wait(1)] == ["acme/after/2"]
+        assert not await process.client.exists(keys.key(0, "events"))  # which whoever reads makes
+        assert not process.logs.lines
 
 
 async def test_what_a_receiver_refuses_comes_again(

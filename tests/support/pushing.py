@@ -33,11 +33,11 @@ def endpoint(name: str, url: str, *more: str) -> str:
 class Pusher:
     """One process, and what a test asks of its store."""
 
-    def __init__(self, url: str, folder: Path, extra: str, guard: Poster | None = None) -> None:
+    def __init__(self, url: str, folder: Path, extra: str, guard: Poster | None = None, shards: int = 1) -> None:
         self.store = connect(url)
         self.client: Any = self.store.client
         self.config = config(folder, env=ENV, store=url, extra=extra)
-        self.live = Live(self.config, [Shard(self.store.client, 0)])
+        self.live = Live(self.config, [Shard(self.store.client, number) for number in range(shards)])
         self.shard = self.live.shards[0]
         self.logs, self.metrics = Logs(), Metrics()
         # What tenants chose is on loopback here: the guard has tests of its own.
@@ -63,7 +63,7 @@ class Pusher:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for task in self.status.desks[0].tasks():
+        for task in [task for desk in self.status.desks for task in desk.tasks()]:
             task.cancel()
 
     async def swap(self, folder: Path, extra: str) -> None:
@@ -75,14 +75,14 @@ class Pusher:
         await self.status.__aexit__()
         await self.store.aclose()
 
-    async def tell(self, id_: str, tenant: str = "acme", state: str = "delivered", **more: str) -> str:
+    async def tell(self, id_: str, tenant: str = "acme", state: str = "delivered", shard: int = 0, **more: str) -> str:
         """An event, as the scripts write it. Returns its entry's id."""
         seconds, micros = await self.client.time()
         fields = {
             "v": "1", "event_id": f"{tenant}/{id_}/2", "id": id_, "tenant": tenant, "class": "reminder", "seq": "2",
             "state": state, "final": "1", "at": str(seconds * 1000 + micros // 1000), **more,
         }  # fmt: skip
-        return (await self.client.xadd(keys.key(0, "events"), fields)).decode()
+        return (await self.client.xadd(keys.key(shard, "events"), fields)).decode()
 
     async def until(self, true: Callable[[], Awaitable[object]]) -> None:
         """Returns once that is so in the store, which tells nobody."""
@@ -90,9 +90,9 @@ class Pusher:
             while not await true():  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
-    async def reads(self) -> bool:
+    async def reads(self, shard: int = 0) -> bool:
         """Whether there is a group that reads the events."""
-        name = keys.key(0, "events")
+        name = keys.key(shard, "events")
         return bool(await self.client.exists(name)) and bool(await self.client.xinfo_groups(name))
 
     async def empty(self) -> bool:
@@ -106,9 +106,11 @@ class Pusher:
 
 
 @asynccontextmanager
-async def pushing(url: str, folder: Path, extra: str, *, guard: Poster | None = None) -> AsyncGenerator[Pusher]:
+async def pushing(
+    url: str, folder: Path, extra: str, *, guard: Poster | None = None, shards: int = 1
+) -> AsyncGenerator[Pusher]:
     """One that runs."""
-    one = Pusher(url, folder, extra, guard)
+    one = Pusher(url, folder, extra, guard, shards)
     try:
         await one.start()
         yield one
