@@ -60,7 +60,10 @@ async def _replay(name: str, since: str, until: str, tenant: str, config: Path, 
     from smsd.cli.dead import when_ms
     from smsd.cli.reach import reach
     from smsd.control import receivers
+    from smsd.core.names import TENANT_TOLD, is_tenant
 
+    if tenant != "*" and not is_tenant(tenant):
+        raise Trouble(f'--tenant: "{tenant}" can be no tenant: a tenant id is {TENANT_TOLD}', Code.MISTAKE)
     since_ms, until_ms = when_ms("--since", since), when_ms("--until", until) or time.time_ns() // 1_000_000
     if not 0 < since_ms < until_ms:
         raise Trouble("--since: say from when, as 2h or 2026-11-24T10:00:00+01:00, and before --until", Code.MISTAKE)

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from smsd.control import hooks, receivers
 from smsd.control.receivers import ReceiverNow
+from smsd.core.names import TENANT
 from smsd.core.push import Receiver
 from smsd.shell.api_problems import Fault, answer, problem
 from smsd.shell.live import Live
@@ -45,7 +46,7 @@ class ReplayWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     since_ms: Annotated[int, Meta(gt=0, le=LAST_MS)]
     until_ms: Annotated[int, Meta(ge=0, le=LAST_MS)] = 0
-    tenant: Annotated[str, Meta(max_length=64)] = ""
+    tenant: Annotated[str, Meta(pattern=f"^(?:{TENANT})?$")] = ""
 
 
 class HookVerbs:

@@ -266,7 +266,7 @@ async def gaps(shard: Shard) -> list[Gap]:
     name = keys.key(shard.number, "gap")
     found = await cast("Awaitable[dict[bytes, bytes]]", shard.client.hgetall(name))
     return sorted(
-        (Gap(f.decode(), *value.decode().split(" ")) for f, value in found.items()), key=lambda gap: gap.field
+        (Gap(f.decode(), *value.decode().split(" ", 3)) for f, value in found.items()), key=lambda gap: gap.field
     )
 
 

@@ -81,6 +81,7 @@ async def test_a_replay_says_how_many_and_wants_a_yes(typed: Typed, redis: Redis
 async def test_a_replay_of_nothing_does_nothing(typed: Typed, redis: Redis) -> None:
     """And times that make no sense are a mistake."""
     await tell(redis, 1)
+    assert "can be no tenant" in typed("webhooks replay platform --since 2h --tenant acme,other").err
     said = typed("webhooks replay platform --since 2h --until 1h")
     assert said.out == "no such event is kept for platform\n"
     assert await gaps(Shard(redis)) == []

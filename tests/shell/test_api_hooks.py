@@ -71,6 +71,7 @@ async def test_a_replay_tells_how_many_events_it_tells_again(api: Site) -> None:
     await ask(api.client, "XADD", keys.key(0, "events"), "5000-1", *[word for pair in fields.items() for word in pair])
     assert (await api.ask("POST", f"{OWN}/replay", json={"since_ms": 7000, "until_ms": 6000})).status == 422
     assert (await api.ask("POST", f"{OWN}/replay", json={"since": "2h"})).status == 400
+    assert (await api.ask("POST", f"{OWN}/replay", json={"since_ms": 1000, "tenant": "acme "})).status == 400
     nothing = await api.ask("POST", f"{OWN}/replay", json={"since_ms": 1000, "until_ms": 4000})
     assert (nothing.status, nothing.json) == (200, {"events": 0, "at_least": False, "first_ms": 5000})
     assert await gaps(api.live.shards[0]) == []

@@ -212,6 +212,15 @@ async def test_a_replay_keeps_what_lies_between(world: World, desk: Desk) -> Non
     assert await gaps(world.shard) == []
 
 
+async def test_a_replay_of_a_tenant_that_cannot_be_keeps_nobody_from_gaps(world: World, desk: Desk) -> None:
+    """Whoever has it written: it is read to its end, and is over."""
+    await tell(world, 3)
+    assert await replay(world.shard, "r", 1, 10**14 - 1, "two words") == ""
+    assert [gap.tenant for gap in await gaps(world.shard)] == ["two words"]
+    await fill_all(desk)
+    assert await gaps(world.shard) == []
+
+
 async def test_the_backlog_is_told_with_its_oldest_event(
     world: World, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
