@@ -73,7 +73,7 @@ class Record(Beginning, array_like=True, frozen=True):
         return max(self.entered, self.since)
 
 
-FLAG_CANCEL, FLAG_DOUBLE, FLAG_MAYBE, FLAG_RESENT = 1, 2, 4, 8
+FLAG_CANCEL, FLAG_DOUBLE, FLAG_MAYBE, FLAG_RESENT, FLAG_EARLIER = 1, 2, 4, 8, 16
 
 ECHOED_MOST = 7
 

@@ -48,7 +48,7 @@ def apply(book: Book, r: Record, attempt: int, receipt: Receipt) -> str:
         for taken in [known] if segments > 1 else of_attempt:
             taken.receipt = receipt.status
     whole = segments == 1 or sum(taken.receipt == State.DELIVERED for taken in of_attempt) >= segments
-    open_ = _others_open(r, attempt)
+    open_ = _others_open(r, attempt, receipt)
     doubt = r.state is State.UNKNOWN or (r.state is State.QUEUED and r.maybe)
     verdict = judge(
         r.state, receipt.status, attempt=attempt, of=r.attempt, told=told, others_open=open_, in_doubt=doubt,
@@ -145,10 +145,15 @@ def _keep_early(book: Book, receipt: Receipt, most: int) -> str:
     return "early"
 
 
-def _others_open(r: Record, attempt: int) -> bool:
-    """Whether another attempt may have been taken, of which no receipt has come."""
-    others = any(taken.attempt != attempt and not taken.receipt for taken in r.taken)
-    return others or (r.state is State.UNKNOWN and r.attempt != attempt)
+def _others_open(r: Record, attempt: int, receipt: Receipt) -> bool:
+    """Whether another attempt may have been taken, of which no receipt has come. Under one idempotency key several have
+    one id, and one receipt.
+    """
+    known = {(receipt.provider, receipt.provider_id)} if receipt.provider_id else set[tuple[str, str]]()
+    others = [taken for taken in r.taken if taken.attempt != attempt and not taken.receipt]
+    if any((taken.provider, taken.provider_id) not in known for taken in others):
+        return True
+    return r.state is State.UNKNOWN and r.attempt != attempt and not r.earlier
 
 
 def _for(receipt: Receipt, key: str, attempt: int) -> Receipt:

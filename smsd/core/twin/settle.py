@@ -77,7 +77,7 @@ def _of_lease(book: Book, r: Record, outcome: Leased) -> None:
         case o.Moved():
             _move(book, r, outcome)
         case o.Unknown():
-            r.maybe = True
+            r.maybe, r.earlier = True, False
             r.nos = r.fails = 0
             book.set_state(r, State.UNKNOWN)
             book.unsure.set(r.key, outcome.look_at_us)

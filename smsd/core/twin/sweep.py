@@ -81,7 +81,7 @@ def _end_leases(book: Book, settle_us: Mapping[str, int], most: int) -> int:
             if r is None or r.state is not State.LEASED or r.fence != int(number):
                 continue
             release(book, r)
-            r.maybe = True
+            r.maybe, r.earlier = True, False
             r.nos = r.fails = 0
             r.unsettled += 1
             book.set_state(r, State.UNKNOWN)

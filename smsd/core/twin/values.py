@@ -141,11 +141,12 @@ class Record(msgspec.Struct):
     double: bool = False  # flagged possible_duplicate
     maybe: bool = False  # an attempt may have left
     resent: bool = False  # sent again by policy while it was unknown whether the first had left
+    earlier: bool = False  # held as unknown for an attempt that is not followed by any that may have left
 
     @property
     def flags(self) -> int:
         """As the store packs them."""
-        return self.cancel + 2 * self.double + 4 * self.maybe + 8 * self.resent
+        return self.cancel + 2 * self.double + 4 * self.maybe + 8 * self.resent + 16 * self.earlier
 
     def place_of(self, attempt: int) -> Taken | None:
         """The attempt, if a provider took it."""

@@ -26,11 +26,12 @@ def hold(book: Book, r: Record) -> None:
 
 
 def tell_and_hold(book: Book, r: Record, extra: Told) -> None:
-    """Held, and told unless it stands as unknown already."""
+    """Held for an attempt before the last, which was surely not taken; told unless it stands as unknown already."""
     if r.state is not State.UNKNOWN:
         book.set_state(r, State.UNKNOWN)
         book.tell(r, State.UNKNOWN, **extra)
     hold(book, r)
+    r.earlier = True
 
 
 def close(book: Book, r: Record, state: State, reason: str) -> None:

@@ -37,12 +37,7 @@ local function fail(key, m, reason, extra)
   if withdrawal.wanted_back(m) and not has(m, MAYBE) then
     return finish(key, m, 'cancelled', { 'reason', 'cancelled' })
   end
-  if has(m, MAYBE) then
-    local told = m[STATE] == 'unknown'
-    hold(key, m)
-    if not told then emit(key, m, 'unknown', { 'reason', reason, unpack(extra) }) end
-    return
-  end
+  if has(m, MAYBE) then return held.earlier(key, m, { 'reason', reason, unpack(extra) }) end
   finish(key, m, 'failed', { 'reason', reason, unpack(extra) })
 end
 
@@ -107,7 +102,7 @@ function leased.elsewhere(key, m, e)
 end
 
 function leased.unknown(key, m, e)
-  mark(m, MAYBE)
+  held.begin(m)
   set_state(key, m, 'unknown')
   m[NOS], m[FAILS] = 0, 0
   zset(K.unsure, key, e[6])
@@ -151,7 +146,7 @@ end
 function unknown.resend(key, m, e)
   if (m[UNSETTLED] or 0) >= UNSETTLED_MAX then
     if call('ZSCORE', K.unsure, key) then bury(key, m) end -- else it is held already, and this is a repeat
-    return hold(key, m)
+    return held.hold(key, m)
   end
   if e[6] == '' then mark(m, DOUBLE) end
   mark(m, RESENT)
@@ -161,7 +156,7 @@ function unknown.resend(key, m, e)
 end
 
 function unknown.hold(key, m, e)
-  hold(key, m)
+  held.hold(key, m)
 end
 
 unknown.accepted = leased.accepted

@@ -67,7 +67,7 @@ function pass.end_leases()
       local m = record(key)
       if m and m[STATE] == 'leased' and int(m[FENCE]) == number then
         release(m)
-        mark(m, MAYBE)
+        held.begin(m)
         set_state(key, m, 'unknown')
         m[NOS], m[FAILS], m[UNSETTLED] = 0, 0, (m[UNSETTLED] or 0) + 1
         zset(K.unsure, key, now + (settle_us[m[PROVIDER]] or 5000000))

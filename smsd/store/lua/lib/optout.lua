@@ -95,10 +95,7 @@ end
 -- Ends a queued message, taken out of where it waited: never sent again where an attempt may have left.
 function opt_outs.suppress(key, m, what)
   local extra = { 'reason', 'opted_out', 'detail', what }
-  if has(m, MAYBE) then
-    hold(key, m)
-    return emit(key, m, 'unknown', extra)
-  end
+  if has(m, MAYBE) then return held.earlier(key, m, extra) end
   finish(key, m, 'suppressed', extra)
 end
 

@@ -109,11 +109,14 @@ local function note(key, m, receipt, segments)
   return nil
 end
 
-local function others_open(m, attempt)
+-- Whether another attempt may have been taken, of which no receipt has come. Under one idempotency key several have one
+-- id, and one receipt.
+local function others_open(m, attempt, provider, provider_id)
   for _, taken in ipairs(m[TAKEN]) do
-    if taken[1] ~= attempt and taken[4] == '' then return true end
+    local same = provider_id ~= '' and taken[3] == provider_id and taken[2] == provider
+    if taken[1] ~= attempt and taken[4] == '' and not same then return true end
   end
-  return m[STATE] == 'unknown' and m[ATTEMPT] ~= attempt
+  return m[STATE] == 'unknown' and m[ATTEMPT] ~= attempt and not has(m, held.EARLIER)
 end
 
 -- receipt = {attempt, provider, provider_id, status, reason, error_code, raw, parts}; parts: of how many segments with
@@ -145,7 +148,7 @@ local function apply_receipt(key, m, receipt)
     return 'repeated'
   end
   remember_id(key, m, attempt, receipt[2], receipt[3])
-  taken = place_of(m, attempt)
+  taken, changed[key] = place_of(m, attempt), true
   if segments > 1 then
     segment.count(m, attempt, segments)
     taken = segment.place_of(m, attempt, receipt[3])
@@ -162,7 +165,8 @@ local function apply_receipt(key, m, receipt)
     return note(key, m, receipt, segments) or 'noted'
   end
   if state == status then return 'repeated' end
-  local ends = status == 'delivered' or state == 'unconfirmed' or not (FINAL[state] or others_open(m, attempt))
+  local open = FINAL[state] or others_open(m, attempt, receipt[2], receipt[3])
+  local ends = status == 'delivered' or state == 'unconfirmed' or not open
   if not ends then
     return note(key, m, receipt, segments) or FINAL[state] and 'contradicting' or 'noted'
   end

@@ -69,11 +69,28 @@ local function receipt_timeout(class)
   return 172800000000
 end
 
+-- EARLIER is one more flag of a record: what may have left is an attempt before the last, which was surely not taken.
+local held = { EARLIER = 16 }
+
 -- An outcome that nothing more can be asked about: held until a receipt, or until it ends as unconfirmed.
-local function hold(key, m)
+function held.hold(key, m)
   set_state(key, m, 'unknown')
   zset(K.unsure, key, false)
   zset(K.await, key, max(now, min(m[DEADLINE], m[LEASED] + receipt_timeout(m[CLASS]))))
+end
+
+-- The same for an attempt before the last; told unless it stands as unknown already.
+function held.earlier(key, m, extra)
+  local told = m[STATE] == 'unknown'
+  held.hold(key, m)
+  mark(m, held.EARLIER)
+  if not told then emit(key, m, 'unknown', extra) end
+end
+
+-- The last attempt may have left.
+function held.begin(m)
+  mark(m, MAYBE)
+  if has(m, held.EARLIER) then m[FLAGS] = m[FLAGS] - held.EARLIER end
 end
 
 -- Ends a message that leaves no more: what may have left is unconfirmed, never expired or cancelled.
@@ -90,8 +107,7 @@ end
 function withdrawal.let_go(key, m)
   mark(m, CANCEL)
   if has(m, MAYBE) then
-    hold(key, m)
-    emit(key, m, 'unknown', { 'reason', 'cancelled' })
+    held.earlier(key, m, { 'reason', 'cancelled' })
     return false
   end
   finish(key, m, 'cancelled', { 'reason', 'cancelled' })
@@ -132,12 +148,7 @@ local function go_back(key, m, at, extra)
     zset(K.await, key, false)
   end
   if withdrawal.wanted_back(m) then
-    if has(m, MAYBE) then
-      local told = m[STATE] == 'unknown'
-      hold(key, m)
-      if not told then emit(key, m, 'unknown', { 'reason', 'cancelled' }) end
-      return
-    end
+    if has(m, MAYBE) then return held.earlier(key, m, { 'reason', 'cancelled' }) end
     return finish(key, m, 'cancelled', { 'reason', 'cancelled' })
   elseif m[DEADLINE] <= now then
     return close(key, m, 'expired', m[WAITED] ~= '' and m[WAITED] or 'expired')
