@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from typing import ClassVar, cast
+from unicodedata import category, normalize
 from urllib.parse import urlencode
 
 import msgspec
@@ -92,7 +93,7 @@ STATUSES: dict[str, ReceiptStatus] = {
 """message-resource, "Message Status values", 2026-11-23."""
 
 VALIDITY_MAX_S = 36_000
-PAGE_SIZE = 1000  # the vendor's maximum: what one number got in a day fits one page
+PAGE_SIZE = 50  # of the longest texts, so many fit into an answer that is read whole
 LOOK_BACK = timedelta(minutes=5)  # how far their clock may be behind ours
 
 _ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
@@ -159,6 +160,7 @@ class Dialect(_vendor.Vendor):
             "Body": message.body,
             "StatusCallback": attempt.callback_url and attempt.callback_url + self._fragment,
             "ValidityPeriod": str(min(attempt.valid_s, VALIDITY_MAX_S)) if attempt.valid_s > 0 else "",
+            "SmartEncoded": "false",  # the text is sent, counted and listed as it is; a service has it on by default
         }
         headers = (*self._headers, _vendor.FORM)
         return HttpRequest("POST", self._base_url + self._path, headers, _wire.form(fields).encode())
@@ -210,10 +212,10 @@ class Dialect(_vendor.Vendor):
     # ---- Look-up -----------------------------------------------------------------------------------------------------
 
     def look_up(self, attempt: Attempt) -> HttpRequest:
-        """The account's messages to this number since the day before the lease began: the filter knows days only."""
+        """The account's messages to this number, newest first. Not by DateSent, which is null of what still waits in a
+        queue of theirs, for up to ten hours.
+        """
         query = {"To": attempt.message.to, "From": attempt.message.sender}
-        if attempt.leased_us:
-            query["DateSent>"] = (_wire.instant(attempt.leased_us) - LOOK_BACK).date().isoformat()
         query = {name: value for name, value in query.items() if value} | {"PageSize": str(PAGE_SIZE)}
         return HttpRequest("GET", f"{self._base_url}{self._path}?{urlencode(query)}", self._headers)
 
@@ -223,7 +225,8 @@ class Dialect(_vendor.Vendor):
         if response.status != 200 or not isinstance(items, list):
             return Inconclusive(f"the listing was answered with {response.status}")
         candidates: list[Receipt] = []
-        for item in cast("list[object]", items):
+        rows = cast("list[object]", items)
+        for item in rows:
             same = _same(attempt, item)
             if same is None:
                 return Inconclusive("the listing has a message to this number that cannot be compared")
@@ -233,7 +236,7 @@ class Dialect(_vendor.Vendor):
         if candidates:
             return Found(tuple(candidates))
         following = _wire.scalar(_wire.pick(document, "/next_page_uri"))
-        if not following:
+        if not following or (rows and _is_older(attempt, _wire.scalar(_wire.pick(rows[-1], "/date_sent")))):
             return NotFound()
         # Our credentials go along, so it must be this very resource: anything else could lead to another host.
         if not following.removeprefix(self._base_url).startswith(self._path + "?"):
@@ -274,19 +277,40 @@ def _receipt(sid: str, word: str, code: str, to: str, reference: str = "") -> Re
 
 
 def _same(attempt: Attempt, item: object) -> bool | None:
-    """Whether a listed message is the attempt's; None where that cannot be told (a redacted body, no date)."""
+    """Whether a listed message is the attempt's; None where that cannot be told (a redacted body, one that is written
+    otherwise, no date).
+    """
     message = attempt.message
     sid, direction, to, sender, created = _wire.texts(item, "/sid", "/direction", "/to", "/from", "/date_created")
     if not direction.startswith("outbound") or to != message.to or (message.sender and sender != message.sender):
         return False
     body = _wire.scalar(_wire.pick(item, "/body"))
-    if body and body != message.body:
+    if body and not _is_alike(body, message.body):
         return False
+    older = _is_older(attempt, created)
+    if older is None:
+        return None
+    if older:
+        return False
+    return True if body == message.body and _MESSAGE_SID.fullmatch(sid) else None
+
+
+def _is_alike(listed: str, body: str) -> bool:
+    """Whether it may be the same text: some services write signs otherwise, a trial account puts words in front."""
+    bare = _bare(body)
+    return listed == body or (bare != "" and _bare(listed).endswith(bare))
+
+
+def _bare(text: str) -> str:
+    """Without punctuation, spaces and accents."""
+    return "".join(sign for sign in normalize("NFKD", text) if category(sign)[0] not in "CMPZ")
+
+
+def _is_older(attempt: Attempt, told: str) -> bool | None:
+    """Whether a date lies before the attempt; None where it cannot be read."""
     try:
-        date = parsedate_to_datetime(created)
+        date = parsedate_to_datetime(told)
     except (ValueError, TypeError, IndexError):
         return None
     aware = date if date.tzinfo else date.replace(tzinfo=UTC)
-    if attempt.leased_us and aware < _wire.instant(attempt.leased_us) - LOOK_BACK:
-        return False
-    return True if body and _MESSAGE_SID.fullmatch(sid) else None
+    return attempt.leased_us > 0 and aware < _wire.instant(attempt.leased_us) - LOOK_BACK

@@ -24,7 +24,9 @@ from smsd.provider import (
     Found,
     HttpRequest,
     HttpResponse,
+    Inconclusive,
     More,
+    NotFound,
     ReceiptStatus,
     Refused,
 )
@@ -113,6 +115,11 @@ def ours(request: HttpRequest) -> tuple[str, str, dict[str, str], dict[str, str]
     )
 
 
+def form(data: Mapping[str, object]) -> dict[str, str]:
+    """As the SDK's own client writes it."""
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in data.items()}
+
+
 @pytest.mark.parametrize("body", ["Hello!", "€[]{}~^|\\ " * 20, "Grüße & 👍🏽 = 100 %", "a\r\nb\tc", "x" * 1600])
 def test_sends_what_the_sdk_sends(body: str) -> None:
     """Method, URL, form and credentials are those of the vendor's SDK."""
@@ -123,30 +130,31 @@ def test_sends_what_the_sdk_sends(body: str) -> None:
         body=body,
         status_callback=CALLBACK + "#rc=5&rp=all",
         validity_period=600,
+        smart_encoded=False,
     )
     assert recorder.told is not None
     method, url, params, data, auth = recorder.told
-    form = {name: str(value) for name, value in data.items()}
-    assert ours(twilio().submit(attempt(body, valid_s=600))) == (method, url, params, form, auth)
+    assert ours(twilio().submit(attempt(body, valid_s=600))) == (method, url, params, form(data), auth)
 
 
 def test_sends_by_a_messaging_service_as_the_sdk_does() -> None:
     """With a messaging service and no sender the vendor chooses one; an API key takes the token's place."""
     recorder = Recorder({"sid": "SM1"})
     client = Client(ENV["KEY"], ENV["KEY_SECRET"], SID, http_client=recorder)
-    client.messages.create(to="+15558675310", messaging_service_sid="MG" + "a" * 32, body="Hello")
+    client.messages.create(to="+15558675310", messaging_service_sid="MG" + "a" * 32, body="Hello", smart_encoded=False)
     provider = twilio(messaging_service_sid="MG" + "a" * 32, api_key=secret("KEY"), api_secret=secret("KEY_SECRET"))
-    assert ours(provider.submit(attempt(sender="", callback=""))) == recorder.told
+    assert recorder.told is not None
+    method, url, params, data, auth = recorder.told
+    assert ours(provider.submit(attempt(sender="", callback=""))) == (method, url, params, form(data), auth)
 
 
 def test_lists_what_the_sdk_lists() -> None:
-    """The look-up is the SDK's listing by number, sender and day."""
+    """The look-up is the SDK's listing by number and sender."""
     recorder = Recorder({"messages": []})
     Client(SID, TOKEN, http_client=recorder).messages.page(
         to="+15558675310",
         from_="+15017122661",
-        date_sent_after="2026-11-24",  # pyright: ignore[reportArgumentType]
-        page_size=1000,
+        page_size=50,
     )
     assert recorder.told is not None
     method, url, params, data, auth = recorder.told
@@ -365,10 +373,56 @@ def test_too_many_fields_are_forged() -> None:
 # ---- Look-up ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_day_before_counts_near_midnight() -> None:
-    """A lease just after midnight may find a message of the day before: clocks differ."""
-    late = msgspec.structs.replace(attempt(), leased_us=1_795_478_400_000_000 + 60_000_000)  # 00:01 on 24 November
-    assert dict(parse_qsl(urlsplit(twilio().look_up(late).url).query))["DateSent>"] == "2026-11-23"
+def listed(*items: Mapping[str, object], more: bool = False) -> HttpResponse:
+    """A page of the listing, of messages to the attempt's number that differ from it as `items` say."""
+    usual = {
+        "sid": "SM" + "a" * 32,
+        "to": "+15558675310",
+        "from": "+15017122661",
+        "body": "Hello",
+        "direction": "outbound-api",
+        "date_created": "Tue, 24 Nov 2026 05:01:45 +0000",
+        "date_sent": None,
+        "status": "queued",
+    }
+    following = f"/2010-04-01/Accounts/{SID}/Messages.json?Page=1&PageToken=PASM1" if more else None
+    page = {"messages": [{**usual, **item} for item in items], "next_page_uri": following}
+    return HttpResponse(200, {}, msgspec.json.encode(page))
+
+
+def test_a_message_in_the_vendors_queue_is_found() -> None:
+    """Nothing is asked by DateSent, which a message does not have that waits there: it would look as if not taken."""
+    assert dict(parse_qsl(urlsplit(twilio().look_up(attempt()).url).query)).keys() == {"To", "From", "PageSize"}
+    assert isinstance(twilio().found(attempt(), listed({})), Found)
+
+
+@pytest.mark.parametrize(
+    ("sent", "ends"),
+    [("Tue, 24 Nov 2026 04:50:00 +0000", True), ("Tue, 24 Nov 2026 05:00:00 +0000", False), (None, False)],
+)
+def test_the_listing_ends_where_it_comes_to_what_was_sent_before(sent: str | None, ends: bool) -> None:
+    """It is newest first: what follows a message that was sent before the attempt is none of it."""
+    page = listed({"body": "Bye", "date_sent": sent}, more=True)
+    assert isinstance(twilio().found(attempt(), page), NotFound if ends else More)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("It’s at 10 – bring your “card”…", 'It\'s at 10 - bring your "card"...'),
+        ("Hello", "Sent from your Twilio trial account - Hello"),
+        ("Grüße", "Gruße"),
+    ],
+)
+def test_a_text_that_was_written_otherwise_is_not_taken_for_another(body: str, told: str) -> None:
+    """A service with smart encoding lists what it made of a text: that nobody has it cannot be said."""
+    assert isinstance(twilio().found(attempt(body), listed({"body": told})), Inconclusive)
+
+
+@pytest.mark.parametrize("told", ["Hello 👍", "Bye", "你好"])
+def test_another_text_is_another_message(told: str) -> None:
+    """What differs in more than punctuation and accents is compared as before."""
+    assert isinstance(twilio().found(attempt("Hello"), listed({"body": told})), NotFound)
 
 
 def test_the_listing_goes_on_with_our_credentials() -> None:
