@@ -16,6 +16,8 @@ class Taken(msgspec.Struct, array_like=True, frozen=True):
     provider_id: str
     receipt: str = ""
     segments: int | None = None  # of the attempt, where each has an id and a receipt of its own
+    reason: str = ""  # of an undelivered
+    error_code: str = ""
 
 
 class Beginning(msgspec.Struct, array_like=True, frozen=True):

@@ -437,6 +437,7 @@ async def test_the_record_reads_back_typed(world: World) -> None:
     assert record.lane == "acme|reminder|default|Salon|spring|"
     assert msgspec.structs.asdict(record.taken[0]) == {
         "attempt": 1, "provider": "main", "provider_id": "SM-1", "receipt": "", "segments": None,
+        "reason": "", "error_code": "",
     }  # fmt: skip
 
 

@@ -81,3 +81,26 @@ async def test_attempts_under_one_key_have_one_receipt(world: World) -> None:
     assert await world.settle(accepted(first, "X")) == ["late"]
     assert await world.settle(accepted(second, "X")) == ["submitted"]
     assert await world.receipt(second, UNDELIVERED, provider_id="X", reason="bad_number") == UNDELIVERED
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+async def test_a_word_from_the_way_after_the_end_proves_nothing(world: World, parts: int) -> None:
+    """Told out of order, `sent` of the undelivered attempt does not stand in the way of what became of the resend."""
+    first, second = await sent_again(world)
+    await world.settle(unknown(second, world.now))
+    assert await world.receipt(first, UNDELIVERED, provider_id="X", parts=parts, reason="blocked") == "noted"
+    assert await world.receipt(first, "sent", provider_id="X", parts=parts) == "noted"
+    assert await world.states("acme/a1") == ["queued", "unknown", "queued", "unknown"]
+    assert await world.settle(clear(second)) == [UNDELIVERED]
+    assert (await world.last("acme/a1"))["reason"] == "blocked"
+
+
+@pytest.mark.parametrize("first_told", ["delivered", "sent"])
+async def test_one_undelivered_segment_decides_when_the_resend_was_not_taken(world: World, first_told: str) -> None:
+    """Whatever its other segments came to or still may, the attempt has ended, with the reason that was told."""
+    first, second = await sent_again(world)
+    await world.settle(unknown(second, world.now))
+    assert await world.receipt(first, UNDELIVERED, provider_id="X-2", parts=2, reason="blocked") == "noted"
+    assert await world.receipt(first, first_told, provider_id="X-1", parts=2) == "noted"
+    assert await world.settle(clear(second)) == [UNDELIVERED]
+    assert (await world.last("acme/a1"))["reason"] == "blocked"

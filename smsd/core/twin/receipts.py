@@ -47,9 +47,12 @@ def apply(book: Book, r: Record, attempt: int, receipt: Receipt) -> str:
     if receipt.status in (State.DELIVERED, State.UNDELIVERED) and told not in (receipt.status, State.DELIVERED):
         for taken in [known] if segments > 1 else of_attempt:
             taken.receipt = receipt.status
+            if receipt.status == State.UNDELIVERED:
+                taken.reason, taken.error_code = receipt.reason, receipt.error_code
     whole = segments == 1 or sum(taken.receipt == State.DELIVERED for taken in of_attempt) >= segments
     open_ = _others_open(r, attempt, receipt)
     doubt = r.state is State.UNKNOWN or (r.state is State.QUEUED and r.maybe)
+    doubt = doubt and not r.told_undelivered(attempt)
     verdict = judge(
         r.state, receipt.status, attempt=attempt, of=r.attempt, told=told, others_open=open_, in_doubt=doubt,
         whole=whole,
@@ -150,7 +153,7 @@ def _others_open(r: Record, attempt: int, receipt: Receipt) -> bool:
     one id, and one receipt.
     """
     known = {(receipt.provider, receipt.provider_id)} if receipt.provider_id else set[tuple[str, str]]()
-    others = [taken for taken in r.taken if taken.attempt != attempt and not taken.receipt]
+    others = [taken for taken in r.open() if taken.attempt != attempt]
     if any((taken.provider, taken.provider_id) not in known for taken in others):
         return True
     return r.state is State.UNKNOWN and r.attempt != attempt and not r.earlier

@@ -103,6 +103,8 @@ class Taken(msgspec.Struct):
     provider_id: str
     receipt: str = ""
     segments: int = 1  # of the attempt, where each has an id and a receipt of its own
+    reason: str = ""  # of an undelivered
+    error_code: str = ""
 
 
 class Record(msgspec.Struct):
@@ -147,6 +149,14 @@ class Record(msgspec.Struct):
     def flags(self) -> int:
         """As the store packs them."""
         return self.cancel + 2 * self.double + 4 * self.maybe + 8 * self.resent + 16 * self.earlier
+
+    def told_undelivered(self, attempt: int) -> bool:
+        """Whether it was, as a whole or a segment of it: what comes after that proves nothing more."""
+        return any(taken.attempt == attempt and taken.receipt == State.UNDELIVERED for taken in self.taken)
+
+    def open(self) -> list[Taken]:
+        """For which a receipt may still come that matters."""
+        return [one for one in self.taken if not one.receipt and not self.told_undelivered(one.attempt)]
 
     def place_of(self, attempt: int) -> Taken | None:
         """The attempt, if a provider took it."""

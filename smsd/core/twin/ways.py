@@ -66,12 +66,14 @@ def stands(book: Book, r: Record) -> bool:
     """
     if not r.taken:
         return False
-    first = next((taken for taken in r.taken if not taken.receipt), r.taken[0])
-    if first.receipt:
-        told = {"provider": first.provider, "provider_id": first.provider_id, "attempt": first.attempt}
-        book.finish(r, State(first.receipt), **told)
-    else:
-        _await_receipt(book, r, first.attempt, first.provider, first.provider_id)
+    if still := r.open():
+        _await_receipt(book, r, still[0].attempt, still[0].provider, still[0].provider_id)
+        return True
+    one = next((taken for taken in r.taken if taken.receipt == State.UNDELIVERED), r.taken[0])
+    told: dict[str, str | int] = {"provider": one.provider, "provider_id": one.provider_id, "attempt": one.attempt}
+    if one.receipt == State.UNDELIVERED:
+        told |= {name: value for name in ("reason", "error_code") if (value := getattr(one, name))}
+    book.finish(r, State(one.receipt), **told)
     return True
 
 

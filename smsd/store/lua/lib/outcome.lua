@@ -41,14 +41,16 @@ local function place_of(m, attempt)
   return nil
 end
 
--- Where each segment of an attempt has an id and a receipt of its own, it has a place of its own too, and each place
--- says how many there are.
-local segment = {}
-
 function segment.count(m, attempt, segments)
   for _, taken in ipairs(m[TAKEN]) do
     if taken[1] == attempt and (taken[5] or 1) < segments then taken[5] = segments end
   end
+end
+
+-- Of an undelivered with its reason and the vendor's code, for it may be another attempt that the message ends by.
+function segment.tell(taken, status, reason, error_code)
+  taken[4] = status
+  if status == 'undelivered' then taken[5], taken[6], taken[7] = taken[5] or 1, reason, error_code end
 end
 
 function segment.place_of(m, attempt, provider_id)
@@ -114,7 +116,7 @@ end
 local function others_open(m, attempt, provider, provider_id)
   for _, taken in ipairs(m[TAKEN]) do
     local same = provider_id ~= '' and taken[3] == provider_id and taken[2] == provider
-    if taken[1] ~= attempt and taken[4] == '' and not same then return true end
+    if taken[1] ~= attempt and segment.is_open(m, taken) and not same then return true end
   end
   return m[STATE] == 'unknown' and m[ATTEMPT] ~= attempt and not has(m, held.EARLIER)
 end
@@ -153,15 +155,15 @@ local function apply_receipt(key, m, receipt)
     segment.count(m, attempt, segments)
     taken = segment.place_of(m, attempt, receipt[3])
     if taken[4] == status then return 'repeated' end
-    if final and taken[4] ~= 'delivered' then taken[4] = status end
+    if final and taken[4] ~= 'delivered' then segment.tell(taken, status, receipt[5], receipt[6]) end
   elseif final and taken[4] ~= 'delivered' then
     for _, t in ipairs(m[TAKEN]) do
-      if t[1] == attempt then t[4] = status end
+      if t[1] == attempt then segment.tell(t, status, receipt[5], receipt[6]) end
     end
   end
   if not final or (status == 'delivered' and segments > 1 and not segment.all_delivered(m, attempt, segments)) then
     local open = state == 'unknown' or (state == 'queued' and has(m, MAYBE))
-    if open then submit(key, m, attempt, receipt[2], receipt[3]) end
+    if open and not segment.undelivered(m, attempt) then submit(key, m, attempt, receipt[2], receipt[3]) end
     return note(key, m, receipt, segments) or 'noted'
   end
   if state == status then return 'repeated' end

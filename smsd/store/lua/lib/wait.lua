@@ -120,16 +120,44 @@ function withdrawal.wanted_back(m)
   return has(m, CANCEL)
 end
 
+-- Where each segment of an attempt has an id and a receipt of its own, it has a place of its own too, and each place
+-- says how many there are.
+local segment = {}
+
+-- Whether an attempt was told undelivered, as a whole or a segment of it: what comes after that proves nothing more.
+function segment.undelivered(m, attempt)
+  for _, taken in ipairs(m[TAKEN]) do
+    if taken[1] == attempt and taken[4] == 'undelivered' then return true end
+  end
+  return false
+end
+
+-- Whether a receipt may still come for it that matters.
+function segment.is_open(m, taken)
+  return taken[4] == '' and not segment.undelivered(m, taken[1])
+end
+
 -- An earlier attempt is known to have been taken while a later one was not: the message stands as submitted, or as
 -- undelivered where every receipt has come.
 local function stands(key, m)
-  local taken = m[TAKEN][1]
-  if not taken then return false end
-  for i = #m[TAKEN], 1, -1 do
-    if m[TAKEN][i][4] == '' then taken = m[TAKEN][i] end
+  local open, over
+  for _, taken in ipairs(m[TAKEN]) do
+    if segment.is_open(m, taken) then
+      open = open or taken
+    elseif taken[4] == 'undelivered' then
+      over = over or taken
+    end
   end
+  local taken = open or over or m[TAKEN][1]
+  if not taken then return false end
   local extra = { 'provider', taken[2], 'provider_id', taken[3], 'attempt', taken[1] }
-  if taken[4] ~= '' then
+  if not open then
+    for i, name in ipairs({ 'reason', 'error_code' }) do
+      if taken[4] == 'undelivered' and (taken[5 + i] or '') ~= '' then
+        extra[#extra + 1] = name
+        extra[#extra + 1] = taken[5 + i]
+      end
+    end
     finish(key, m, taken[4], extra)
   else
     set_state(key, m, 'submitted')
