@@ -133,6 +133,15 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return max(0.0, wait.total_seconds())
 
 
+def answered_at(headers: Mapping[str, str]) -> datetime | None:
+    """The answer's own Date (RFC 9110 §6.6.1), None where it has none that can be read."""
+    try:
+        at = _date(headers.get("date", ""))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 def instant(at_us: int) -> datetime:
     """An epoch time in microseconds, in UTC."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)

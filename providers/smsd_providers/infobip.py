@@ -7,6 +7,7 @@ Never does IO, never decides. Sources, all as of 2026-11-28:
  - https://www.infobip.com/docs/blocklist (who is on it: whoever has opted out)
 """
 
+from datetime import timedelta
 from typing import ClassVar, cast
 from urllib.parse import urlencode
 
@@ -88,6 +89,7 @@ STATUSES: dict[str, ReceiptStatus] = {
 """`status.groupName`, and the names that do not follow their group: message-status-codes, 2026-11-28."""
 
 VALID_MOST_S = 172_800
+LOGS_GO_BACK = timedelta(hours=47)  # 48 in the OpenAPI, outbound-sms
 SETTLE_S = 60  # nobody says how soon the logs have a message
 
 
@@ -162,7 +164,12 @@ class Infobip(_vendor.Vendor):
         candidates = tuple(one for one in told if one is not None and one.provider_id == attempt.reference)
         if len(candidates) < len(told):
             return Inconclusive("the logs have messages of another id")
-        return Found(candidates) if candidates else NotFound()
+        if candidates:
+            return Found(candidates)
+        at = _wire.answered_at(response.headers)
+        if attempt.leased_us and at is not None and at - _wire.instant(attempt.leased_us) > LOGS_GO_BACK:
+            return Inconclusive("the attempt is older than the logs")
+        return NotFound()
 
     def receipts(self, callback: Callback) -> list[Receipt]:
         told = [_report(row) for row in self._results(callback)]

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from smsd.provider import HttpResponse, Inconclusive, LookUpResult, NotFound
 from smsd.secret import Secret
 from smsd.testing.conformance import Check, Outcome, checks
 from smsd.testing.conformance_subject import attempt
@@ -60,3 +61,14 @@ def test_a_deadline_beyond_infobips_own_is_not_told(valid_s: int) -> None:
     """Infobip's own is 48 hours, and its latest."""
     body = infobip().submit(msgspec.structs.replace(attempt(), valid_s=valid_s)).body
     assert "options" not in msgspec.json.decode(body)["messages"][0]
+
+
+@pytest.mark.parametrize(
+    ("date", "means"),
+    [("Tue, 24 Nov 2026 05:00:00 GMT", NotFound), ("Thu, 26 Nov 2026 05:00:00 GMT", Inconclusive), ("", NotFound)],
+)
+def test_logs_that_do_not_go_back_to_the_attempt_prove_nothing(date: str, means: type[LookUpResult]) -> None:
+    """They keep 48 hours: after a longer outage an empty list is no word about what was sent before it."""
+    leased = msgspec.structs.replace(attempt("Hello"), leased_us=1_795_496_500_000_000)  # 24 November, 05:01:40
+    looked = infobip().found(leased, HttpResponse(200, {"date": date}, b'{"results": []}'))
+    assert isinstance(looked, means)

@@ -204,3 +204,12 @@ def test_a_form_is_written_as_urllib_writes_it(text: str) -> None:
 def test_an_instant_is_told_in_utc() -> None:
     """To the microsecond."""
     assert _wire.instant(1_795_561_297_000_001).isoformat() == "2026-11-24T23:01:37.000001+00:00"
+
+
+@pytest.mark.parametrize(
+    ("date", "at"), [("Thu, 01 Jan 1970 00:00:01 GMT", "1970-01-01T00:00:01+00:00"), ("soon", None), ("", None)]
+)
+def test_an_answer_tells_when_it_was_given(date: str, at: str | None) -> None:
+    """By its Date, where that can be read."""
+    told = _wire.answered_at({"date": date})
+    assert (told and told.isoformat()) == at
