@@ -37,7 +37,8 @@ from smsd_providers import _proof, _vendor, _wire
 
 CODES = _vendor.codes(
     (Throttled(), "1000 throttled"),
-    (Deferred(), "1030 1100 1331"),
+    (Unknown(), "1030 1320"),  # an internal error, of which nobody says that it was not taken; "already sent"
+    (Deferred(), "1100 1331"),
     (
         Unusable("the API key or its secret was refused", "process"),
         "1110 unauthorized invalid-api-key invalid-signature multiple-auth-methods",
@@ -59,7 +60,7 @@ CODES = _vendor.codes(
         "1010 1020 1130 1140 1150 1160 1250 1251 1400 1410 1450 1480 1484 invalid-params invalid-json "
         "unavailable-legal",
     ),
-    (Refused("refused"), "1180 1200 1220 1230 1290 1320 1330 1360 1490"),
+    (Refused("refused"), "1180 1200 1220 1230 1290 1330 1360 1490"),
 )
 """The fragment of a problem's `type`: api/messages and api-errors, errors, 2026-11-28."""
 
