@@ -84,13 +84,15 @@ def _of_body(spec: Json, operation: Json, parameters: list[Json], request: HttpR
 
 
 def _typed(spec: Json, schema: Json, body: bytes) -> Json:
-    """A form's fields, numbers as numbers where the schema says so."""
+    """A form's fields, numbers and truths as such where the schema says so."""
     kinds = {name: _resolved(spec, one).get("type") for name, one in _properties(spec, schema).items()}
-    fields = dict(parse_qsl(body.decode(), keep_blank_values=True))
-    return {
-        name: int(value) if kinds.get(name) == "integer" and value.isdecimal() else value
-        for name, value in fields.items()
-    }
+    fields: Json = dict(parse_qsl(body.decode(), keep_blank_values=True))
+    for name, value in fields.items():
+        if kinds.get(name) == "integer" and value.isdecimal():
+            fields[name] = int(value)
+        elif kinds.get(name) == "boolean":
+            fields[name] = {"true": True, "false": False}.get(value, value)
+    return fields
 
 
 def _fields(spec: Json, schema: Json) -> set[str]:
