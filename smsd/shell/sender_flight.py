@@ -99,12 +99,12 @@ class Flight:
         if ahead_s:  # the limit admits it then: counted from the answer, which came after the store's now
             while (left_s := round_.answered + ahead_s - time.monotonic()) > 0:  # noqa: ASYNC110 - a timer may be early
                 await asyncio.sleep(max(left_s, 0.001))
-        start_by = round_.asked + min(round_.start_by_s, left_us / 1_000_000)
+        start_by = connect_by = round_.asked + min(round_.start_by_s, left_us / 1_000_000)
         hurried = leased.punctual and sender.hurried[message.key] < GIVE_BACKS
         if hurried:  # rather given back, and leased again, than late
             start_by = min(start_by, round_.charged + ahead_s + round_.slack_s)
         sent = await sender.transport.submit(
-            seat.name, message.to, request, timeout_s=seat.settings.timeout_s, start_by=start_by
+            seat.name, message.to, request, timeout_s=seat.settings.timeout_s, start_by=start_by, connect_by=connect_by
         )
         match sent:
             case Answered():

@@ -91,20 +91,31 @@ class Transport:
         self._gate.close()
 
     async def submit(
-        self, provider: str, to: str, request: HttpRequest, *, timeout_s: float, start_by: float | None
+        self,
+        provider: str,
+        to: str,
+        request: HttpRequest,
+        *,
+        timeout_s: float,
+        start_by: float | None,
+        connect_by: float | None = None,
     ) -> Sent:
         """Sends one message to the number `to`. `start_by` is an instant of time.monotonic() after which no first byte
         may leave; `timeout_s` counts from that byte to the whole answer. Raises nothing, and is not to be cancelled.
+
+        `connect_by`, where it is later: until then a connection or an access token is waited for all the same, so that
+        whoever starts next finds it. Less than one takes to make says nothing about the provider.
         """
+        due = _Due(start_by, start_by if connect_by is None else connect_by)
         if request.token is not None:
-            return await self._shown(provider, to, request, request.token, timeout_s, start_by, self._gate)
-        return await self._send(provider, to, request, timeout_s, start_by, self._gate)
+            return await self._shown(provider, to, request, request.token, timeout_s, due, self._gate)
+        return await self._send(provider, to, request, timeout_s, due, self._gate)
 
     async def fetch(self, provider: str, request: HttpRequest, *, timeout_s: float) -> Sent:
         """Asks for something that changes nothing at the provider, such as a look-up."""
         if request.token is not None:
-            return await self._shown(provider, None, request, request.token, timeout_s, None, _Gate())
-        return await self._send(provider, None, request, timeout_s, None, _Gate())
+            return await self._shown(provider, None, request, request.token, timeout_s, _ANY_TIME, _Gate())
+        return await self._send(provider, None, request, timeout_s, _ANY_TIME, _Gate())
 
     # ---- With an access token ----------------------------------------------------------------------------------------
 
@@ -115,7 +126,7 @@ class Transport:
         request: HttpRequest,
         by: HttpRequest,
         timeout_s: float,
-        start_by: float | None,
+        due: "_Due",
         gate: "_Gate",
     ) -> Sent:
         """Sends it with the token that it wants. One that is refused may have ended too early, and nothing was done:
@@ -123,15 +134,14 @@ class Transport:
         """
         again = False
         while True:
-            wait_s = timeout_s if start_by is None else start_by - monotonic()
-            if (held := self._held(provider, to, wait_s, gate)) is not None:
+            if (held := self._held(provider, to, due, gate)) is not None:
                 return held
-            token = self._tokens.kept(provider, by) or await self._token(provider, by, wait_s, gate)
+            token = self._tokens.kept(provider, by) or await self._token(provider, by, due.wait_s(timeout_s), gate)
             if isinstance(token, NotStarted):
                 return token
             headers = (*request.headers, ("Authorization", f"Bearer {token}"))
             shown = HttpRequest(request.method, request.url, headers, request.body)
-            sent = await self._send(provider, to, shown, timeout_s, start_by, gate)
+            sent = await self._send(provider, to, shown, timeout_s, due, gate)
             if again or not isinstance(sent, Answered) or sent.response.status != 401:
                 return sent
             if not self._tokens.refused(by, token):
@@ -144,13 +154,13 @@ class Transport:
                 with gate.waiting(patience):
                     return await self._tokens.fetched(provider, by)
         except TimeoutError:
-            why = _DRAINING if gate.closed else f"{provider}: no access token within {wait_s:g} s"
+            why = _DRAINING if gate.closed else f"{provider}: no access token within {wait_s:.3g} s"
             return NotStarted(why, unreachable=False)
         except NoToken as error:
             return NotStarted(f"{provider}: no access token: {error}", unreachable=True, refused=error.refused)
 
     async def _ask(self, provider: str, by: HttpRequest) -> HttpResponse | str:
-        sent = await self._send(provider, None, by, TOKEN_S, None, _Gate())
+        sent = await self._send(provider, None, by, TOKEN_S, _ANY_TIME, _Gate())
         return sent.response if isinstance(sent, Answered) else sent.detail
 
     # ---- Without one -------------------------------------------------------------------------------------------------
@@ -161,13 +171,12 @@ class Transport:
         to: str | None,
         request: HttpRequest,
         timeout_s: float,
-        start_by: float | None,
+        due: "_Due",
         gate: "_Gate",
     ) -> Sent:
         if self._connector is None:
             raise RuntimeError("start() comes first")
-        wait_s = timeout_s if start_by is None else start_by - monotonic()
-        if (held := self._held(provider, to, wait_s, gate)) is not None:
+        if (held := self._held(provider, to, due, gate)) is not None:
             return held
         try:
             origin, octets = self._written(request)
@@ -175,7 +184,7 @@ class Transport:
             return NotStarted(f"{provider}: {error}", unreachable=True)
         connection = await self._connector.idle(origin.key)
         if connection is None:
-            connection = await self._open(self._connector, origin, wait_s, gate, provider)
+            connection = await self._open(self._connector, origin, due.wait_s(timeout_s), gate, provider)
             if isinstance(connection, NotStarted):
                 return connection
         try:
@@ -183,7 +192,7 @@ class Transport:
             if (reason := await wire.unfit()) is not None:
                 return NotStarted(reason, unreachable=False)
             now = monotonic()
-            if gate.closed or (start_by is not None and now > start_by):
+            if gate.closed or due.over(now):
                 return NotStarted(_TOO_LATE, unreachable=False)
             if to is not None and self._barred(provider, to):  # by a swap while it waited for its turn
                 return _BARRED
@@ -198,11 +207,11 @@ class Transport:
         finally:
             connection.release()  # closes it where nothing more is to be had from it
 
-    def _held(self, provider: str, to: str | None, wait_s: float, gate: "_Gate") -> NotStarted | None:
+    def _held(self, provider: str, to: str | None, due: "_Due", gate: "_Gate") -> NotStarted | None:
         """Why it does not even begin to start."""
         if to is not None and self._barred(provider, to):
             return _BARRED
-        return NotStarted(_TOO_LATE, unreachable=False) if gate.closed or wait_s <= 0 else None
+        return NotStarted(_TOO_LATE, unreachable=False) if gate.closed or due.over(monotonic()) else None
 
     async def _open(
         self, connector: "_Connector", origin: "_Origin", wait_s: float, gate: "_Gate", provider: str
@@ -219,7 +228,7 @@ class Transport:
         except TimeoutError:
             if gate.closed:
                 return NotStarted(_DRAINING, unreachable=False)
-            return NotStarted(f"{provider}: no connection within {wait_s:g} s", unreachable=opening)
+            return NotStarted(f"{provider}: no connection within {wait_s:.3g} s", unreachable=opening)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # the last: a name that DNS cannot hold
             return NotStarted(f"{provider}: {str(error) or type(error).__name__}", unreachable=opening)
 
@@ -253,6 +262,23 @@ _URL: Final = re.compile(r"(https?://[^/?#\s]+)([^#\s]*)(?:#.*)?", re.IGNORECASE
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # without a body, they need no Content-Length
 _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {ord("\t")})  # RFC 9110 §5.5: none of them belongs into a field
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)  # the time to find a connection is counted here
+
+
+class _Due(msgspec.Struct, frozen=True, gc=False):
+    """Instants of time.monotonic(); None: any."""
+
+    start_by: float | None  # for the first byte
+    connect_by: float | None  # for what it leaves by
+
+    def over(self, now: float) -> bool:
+        return self.start_by is not None and now > self.start_by
+
+    def wait_s(self, most_s: float) -> float:
+        """For a connection or an access token."""
+        return most_s if self.connect_by is None else self.connect_by - monotonic()
+
+
+_ANY_TIME: Final = _Due(None, None)
 
 
 class _Gate:

@@ -1,11 +1,13 @@
 """shell/sender*.py: from the lane to the gateway and back, on a real store, over real HTTP."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -530,6 +532,26 @@ async def test_what_would_leave_late_under_a_used_limit_is_given_back(post: Post
     assert [r.reference for r in gateway.received] == ["1.acme/m1"]
     assert post.counted("smsd_late_starts_total", provider="main") == 1
     assert not post.sender.hurried
+
+
+async def test_a_used_limit_waits_for_a_connection_that_takes_longer_than_the_slack(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vendor far away is not taken for dead: the connection comes about, and the message leaves by it."""
+    connect = aiohttp.TCPConnector._create_connection
+
+    async def far(*args: Any) -> Any:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 0.1)
+        return await connect(*args)
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", far)
+    await post.open(limits=["20/s"])
+    post.live.swap(post.config(post.text.replace("slack_ms = 1000", "slack_ms = 20")), 2)
+    await post.put_in("m1")
+    assert (await post.settled(state="queued"))[0]["attempt"] == 1
+    assert (await post.settled(state="submitted"))[0]["attempt"] == 1
+    assert not post.sender.providers.dead()
 
 
 # ---- The store away --------------------------------------------------------------------------------------------------

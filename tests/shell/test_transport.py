@@ -259,6 +259,23 @@ async def test_the_start_by_is_looked_at_last(
     assert server.connections == 1  # the connection was not to blame
 
 
+async def test_a_connection_that_comes_too_late_is_kept(
+    transport: Transport, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing leaves after start_by, nobody is to blame before connect_by, and whoever starts next need not wait."""
+    now = time.monotonic()
+    instants = iter([now, now])  # the looks before the connection is made
+    monkeypatch.setattr("smsd.shell.transport.monotonic", lambda: next(instants, now + 1.0))
+    sent = await transport.submit(
+        "main", TO, post(server.url), timeout_s=SOON_S, start_by=now + 0.02, connect_by=now + SOON_S
+    )
+    monkeypatch.undo()
+    assert sent == NotStarted("its time to start was over", unreachable=False)
+    again = await transport.submit("main", TO, post(server.url), timeout_s=SOON_S, start_by=in_s(SOON_S))
+    assert isinstance(again, Answered)
+    assert (server.connections, len(server.requests)) == (1, 1)
+
+
 @pytest.mark.parametrize("looks", [1, 2])
 async def test_what_is_barred_leaves_nothing(transport: Transport, server: Server, looks: int) -> None:
     """Before a connection is opened, and again as the last act before the write, on one that exists by then."""
