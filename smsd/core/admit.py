@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from smsd.core.fields import Fault, RawFields, parse_instant, parse_json, read, unknown_fields
+from smsd.core.fields import EARLIEST_EPOCH_MS, Fault, RawFields, parse_instant, parse_json, read, unknown_fields
 from smsd.core.names import is_id, is_tenant
 from smsd.core.senders import NoSender, SenderRule, choose
 from smsd.message import Cancel, Entry, Message, Rejection, Send
@@ -125,7 +125,7 @@ def judge(
 
 
 def deadline(*, now_us: int, not_before_us: int, not_after_us: int, expire_after_us: int | None) -> int:
-    """When a message expires: at its not_after, else `expire_after` after the later of arrival and not_before."""
+    """When a message expires: at its not_after, else `expire_after` after the later of entry and not_before."""
     if not_after_us:
         return not_after_us
     return max(now_us, not_before_us) + (NEVER_US if expire_after_us is None else expire_after_us)
@@ -204,7 +204,7 @@ def _send(
         fingerprint((number.e164, body, sender, class_, not_before_us, not_after_us, campaign, replaces)),
         not_before_us if not_before_us > now_us else 0,
         deadline(
-            now_us=now_us,
+            now_us=_written_us(entry_id, now_us),
             not_before_us=not_before_us,
             not_after_us=not_after_us,
             expire_after_us=rules.class_(class_).expire_after_us,
@@ -220,6 +220,15 @@ def _send(
 _is_traceparent = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:(?<!^00.{53})-[!-~]{0,200})?"
 ).fullmatch
+
+
+def _written_us(entry_id: str, now_us: int) -> int:
+    """When an entry was written, as its id has it: what lay in the inbox while nobody read is as old as it is. An id
+    that somebody made up and that is no time, or one still to come, counts from now.
+    """
+    ms = entry_id.partition("-")[0]
+    written_us = int(ms) * 1000 if ms.isdecimal() else 0
+    return written_us if EARLIEST_EPOCH_MS * 1000 <= written_us < now_us else now_us
 
 
 def _require(given: dict[str, str], *names: str) -> None:

@@ -70,10 +70,11 @@ def judged(
     *,
     shard: int = 0,
     now_us: int = NOW_US,
+    entry_id: str = "5-1",
 ) -> Entry:
     pairs = flat(fields) if isinstance(fields, dict) else fields
     rules = rules or TestRules()
-    return judge(pairs, class_="reminder", shard=shard, entry_id="5-1", now_us=now_us, rules=rules)
+    return judge(pairs, class_="reminder", shard=shard, entry_id=entry_id, now_us=now_us, rules=rules)
 
 
 def entry(**fields: str | None) -> dict[str, str]:
@@ -244,6 +245,22 @@ def test_deadlines(now_ms: int, not_before_ms: int, not_after_ms: int, expire_af
         assert outcome.deadline_us == (not_after_ms or max(now_ms, not_before_ms)) * 1000 + (
             0 if not_after_ms else horizon
         )
+
+
+@pytest.mark.parametrize(
+    ("entry_id", "written_us"),
+    [
+        (f"{NOW_US // 1000 - 60_000}-3", NOW_US - 60_000_000),  # lay in the inbox for a minute
+        (f"{NOW_US // 1000 + 60_000}-0", NOW_US),
+        ("99999999999-0", NOW_US),
+        ("", NOW_US),
+    ],
+)
+def test_an_entry_is_as_old_as_its_id_says(entry_id: str, written_us: int) -> None:
+    """The class's time counts from when the entry was written, or from now where its id is no time that has passed."""
+    outcome = judged(entry(), TestRules(expire_after_us=HOUR_US), entry_id=entry_id)
+    assert isinstance(outcome, Send)
+    assert outcome.deadline_us == written_us + HOUR_US
 
 
 def test_not_after_before_1970() -> None:
