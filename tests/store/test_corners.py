@@ -344,6 +344,17 @@ async def test_a_message_expires_at_a_limit(world: World) -> None:
     assert (event["state"], event["reason"]) == ("expired", "throttled_out")
 
 
+async def test_what_expires_behind_the_head_of_a_lane_waited_at_the_same_limit(world: World) -> None:
+    """Also when a lease finds it, once the limit has woken the lane."""
+    await world.limit("acme", "1/s")
+    await count(world, "acme", "m", 4, deadline=world.now + SECOND // 2)
+    assert len(await world.take()) == 1
+    world.pass_time(2 * SECOND)
+    assert await world.take() == []
+    events = [await world.last(f"acme/m{n}") for n in (1, 2, 3)]
+    assert [event.get("reason") for event in events] == ["throttled_out"] * 3
+
+
 async def test_a_woken_lane_that_is_paused_lets_the_next_one_wake(world: World) -> None:
     """A wake that meets a pause goes to the paused ones; the next waiter is woken; resume makes it ready."""
     await world.put(s__Shared=limits("1/s"))

@@ -182,7 +182,7 @@ class Pass:
                 break
             r, refused_us = book.records[message[2]], lane.refused_us if i == 0 else 0
             if r.deadline <= book.now_us:
-                expire(book, r, "throttled_out" if refused_us else "")
+                expire(book, r, "throttled_out" if lane.refused_us else "")
             elif closed := optouts.covers(book, r):
                 optouts.suppress(book, r, closed)
             else:

@@ -219,7 +219,8 @@ function pass.serve_lane(lane, L, budget)
       gone[#gone + 1] = members[i]
     elseif m[DEADLINE] <= now then
       gone[#gone + 1] = members[i]
-      close(key, m, 'expired', first_refused > 0 and 'throttled_out' or m[WAITED] ~= '' and m[WAITED] or 'expired')
+      -- What lay behind a head that a limit refused waited there too.
+      close(key, m, 'expired', L[L_REFUSED] > 0 and 'throttled_out' or m[WAITED] ~= '' and m[WAITED] or 'expired')
     elseif closed then
       gone[#gone + 1] = members[i]
       opt_outs.suppress(key, m, closed)
