@@ -42,7 +42,7 @@ def for_scripts(config: Config) -> dict[str, object]:
     named = [(row, config.classes[str(row[0])]) for row in rows]
     classes = [[*row[:3], one.receipt_timeout_us, int(one.opt_out == "marketing")] for row, one in named]
     kept = config.retention
-    keep = [kept.messages_us, int(kept.bodies_us == 0), config.dispatch.slack_ms * 1000]
+    keep = [kept.messages_us, kept.bodies_us or 1, config.dispatch.slack_ms * 1000]
     return {**compiled(config), "classes": classes, "keep": keep}
 
 

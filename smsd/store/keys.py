@@ -8,7 +8,7 @@ from typing import Final
 
 KINDS: Final = {
     "msg": "hash tenant/id -> record (record.py)",
-    "body": "hash tenant/id -> message (message.Message), erased when its state is final",
+    "body": "hash tenant/id -> message (message.Message), erased when its state is final, or as `bodyat` says",
     "lanes": "lex zset lane \\0 head \\0 id: every queued message that is not due later",
     "lane": "hash lane -> its state (lua/lib/lane.lua)",
     "ready": "lex zset flow \\0 head \\0 lane: lanes that may be tried",
@@ -35,6 +35,7 @@ KINDS: Final = {
     "early": "hash provider/provider_id -> receipts that nothing claimed yet",
     "earlyat": "zset of the same by arrival",
     "ended": "zset key by the time at which its record goes",
+    "bodyat": "zset key by the time at which its body goes, where that is neither at its end nor with its record",
     "who": "lex zset tenant \\0 recipient, hashed \\0 id: every message of which there is a record",
     "last": "hash sender \\0 recipient, hashed -> tenant/id of the last message that a provider took from it to them",
     "optout": "hash t:tenant or s:sender \\0 recipient, hashed -> what is closed to them (lua/lib/optout.lua)",

@@ -48,6 +48,13 @@ async def test_the_config_in_force_can_be_read_without_its_secrets(redis: Redis,
         await revision.in_force(mine, shards[0], secrets=True)
 
 
+@pytest.mark.parametrize(("said", "bodies_us"), [("end", 1), ("90m", 5_400_000_000)])
+def test_the_scripts_learn_how_long_bodies_are_kept(tmp_path: Path, said: str, bodies_us: int) -> None:
+    """For the time that the file says, not only whether they go at the end."""
+    mine = config(tmp_path, extra=f'[retention]\nbodies = "{said}"\n')
+    assert revision.for_scripts(mine)["keep"] == [72 * 3_600_000_000, bodies_us, 20_000]
+
+
 async def test_of_publishers_at_once_one_is_in_force_whole(redis: Redis, tmp_path: Path) -> None:
     """Whoever comes last, what the scripts read is all of the config whose hash is there, and nothing of another."""
     shards = [Shard(redis)]

@@ -15,6 +15,7 @@ from tests.support.valkey import Valkey
 from tests.support.world import (
     HOUR,
     SECOND,
+    SLACK,
     World,
     accepted,
     ask,
@@ -262,6 +263,27 @@ async def test_a_refusal_ends_the_message_and_erases_its_body(world: World) -> N
     assert (await world.sweep()).purged == 1
     assert await world.shard.record("acme/a1") is None
     assert await world.send("acme", "a1") == "taken"
+
+
+async def test_a_body_may_be_kept_for_a_time_after_the_end(world: World) -> None:
+    """It is erased then, and the record stays; one that would outlive its record goes with it."""
+    await world.put(keep=[72 * HOUR, HOUR, SLACK])
+    await world.send("acme", "a1")
+    await world.settle(fail((await world.take())[0], "bad_number"))
+    world.pass_time(HOUR - 1)
+    await world.sweep()
+    assert await world.shard.message("acme/a1") is not None
+    world.pass_time(1)
+    await world.sweep()
+    assert await world.shard.message("acme/a1") is None
+    assert await world.shard.record("acme/a1") is not None
+    await world.put(keep=[72 * HOUR, 100 * HOUR, SLACK])
+    await world.send("acme", "a2")
+    await world.settle(fail((await world.take())[0], "bad_number"))
+    world.pass_time(72 * HOUR)
+    assert (await world.sweep()).purged == 2
+    assert await world.shard.message("acme/a2") is None
+    assert await world.client.zcard(keys.key(0, "bodyat")) == 0
 
 
 async def test_a_receipt_that_never_comes_ends_as_unconfirmed_and_a_late_one_still_counts(world: World) -> None:

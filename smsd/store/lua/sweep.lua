@@ -137,6 +137,16 @@ function pass.end_waits()
   end
 end
 
+-- The texts of messages that ended so long ago, before their records go. Returns how many.
+function pass.erase()
+  local keys = call('ZRANGEBYSCORE', K.bodyat, '-inf', int(now), 'LIMIT', 0, most)
+  if #keys > 0 then
+    call('HDEL', K.body, unpack(keys))
+    call('ZREM', K.bodyat, unpack(keys))
+  end
+  return #keys
+end
+
 function pass.purge()
   local keys = call('ZRANGEBYSCORE', K.ended, '-inf', int(now), 'LIMIT', 0, most)
   if #keys == 0 then return end
@@ -154,6 +164,7 @@ function pass.purge()
   end
   call('HDEL', K.msg, unpack(keys))
   call('HDEL', K.body, unpack(keys))
+  call('ZREM', K.bodyat, unpack(keys))
   call('ZREM', K.ended, unpack(keys))
   n.purged = #keys
 end
@@ -338,6 +349,7 @@ local miscounted = pass.recount()
 pass.expire_heads()
 pass.end_leases()
 pass.end_waits()
+local erased = pass.erase()
 pass.purge()
 pass.withdraw_some()
 pass.resume()
@@ -352,6 +364,7 @@ flush_released()
 if #ended > 0 then call('HDEL', K.inflight, unpack(ended)) end
 ring_ready()
 local again = n.expired >= most or n.unconfirmed >= most or n.purged >= most or n.resumed >= most or moved >= most
-  or n.unleased >= most or call('EXISTS', K.withdrawing) == 1 or call('HEXISTS', K.meta, 'lifted') == 1
+  or n.unleased >= most or erased >= most or call('EXISTS', K.withdrawing) == 1
+  or call('HEXISTS', K.meta, 'lifted') == 1
 local counts = { n.expired, n.unleased, n.unconfirmed, n.purged, n.resumed, n.forgotten, miscounted, n.withdrawn }
 return pack({ again and 1 or 0, counts, tally })

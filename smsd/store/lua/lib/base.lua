@@ -7,7 +7,7 @@ local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 
 local now = 0 -- µs, the shard's clock
 local now_ms -- the same in ms, as text
-local keep -- {record_us, bodies_end, slack_us}: retention and the pacing's slack
+local keep -- {record_us, bodies_us (1: to the end only), slack_us}: retention and the pacing's slack
 local records, changed = {}, {} -- key -> record; keys to write
 local backlog = {}
 local pending_z, pending_h = {}, {} -- writes that nothing in a script reads back: one call per key at the end
@@ -219,7 +219,11 @@ local function finish(key, m, state, extra)
   emit(key, m, state, extra)
   if not FINAL[before] then
     zset(K.ended, key, now + keep[1])
-    if keep[2] == 1 then hset(K.body, key, false) end
+    if keep[2] == 1 then
+      hset(K.body, key, false)
+    elseif keep[2] > 1 and keep[2] < keep[1] then
+      zset(K.bodyat, key, now + keep[2])
+    end
   end
 end
 
