@@ -226,6 +226,8 @@ class Reader:
         entries = self._judged(class_, reads, now_ns)
         if any(isinstance(entry, Rejection) for entry in entries) and await look(self._live):
             entries = self._judged(class_, reads, now_ns)
+        if class_ not in self._live.config.classes:  # a reload dropped it meanwhile: nothing of it would ever leave
+            return  # still pending, as all that its inbox holds, until the class is back
         words = await self._put(entries, class_, dict(reads))
         clashes = {
             i: _conflict(entry, reads[i])

@@ -31,6 +31,7 @@ from tests.support import config as configs
 from tests.support.logs import Logs
 from tests.support.scrape import counted
 from tests.support.valkey import Valkey
+from tests.support.world import ask
 
 PATIENCE_MS = 20_000
 GOOD = {"tenant": "acme", "to": "+353861234567", "body": "See you at ten."}
@@ -245,6 +246,24 @@ async def test_a_class_that_a_reload_brings_is_read(station: Station, tmp_path: 
     [event] = await station.events(1)
     assert event["class"] == "otp"
     assert "store_away" not in station.logs.events()
+
+
+async def test_a_class_that_a_reload_drops_is_left_in_its_inbox(
+    station: Station, tmp_path: Path, impatient: None
+) -> None:
+    """Also what a read that waits already brings, else queued for ever: it is taken once the class is back."""
+    more, less = configs.config(tmp_path, extra="\n[classes.otp]\nweight = 50\n"), station.live.config
+    station.live.swap(more, 2)
+    await station.write("otp", id="m1")
+    await station.events(1)
+    while not (await ask(station.client, "INFO", "clients"))["blocked_clients"]:
+        pass  # until the next read waits, for all three classes
+    station.live.swap(less, 3)
+    await station.write("otp", id="m2")
+    await station.write(id="m3")
+    assert [event["id"] for event in await station.events(1)] == ["m3"]
+    station.live.swap(more, 4)
+    assert [event["id"] for event in await station.events(1)] == ["m2"]
 
 
 async def test_every_shard_is_read(make: Make, store_url: str) -> None:
