@@ -27,16 +27,23 @@ _INBOX = re.compile(r"smsd:\{(\d+)\}:in:(.*)", re.DOTALL)
 
 async def clock(facts: Facts) -> list[Finding]:
     """Limits, leases and deadlines are by the store's clock; every call compares it with the process's."""
+    found: list[Finding] = []
     apart_us = facts.now_us - facts.server_us
-    if abs(apart_us) < CLOCK_US:
-        return []
-    how = "ahead of" if apart_us > 0 else "behind"
-    return [
-        Finding(
-            what=f"this host's clock is {abs(apart_us) / 1e6:.1f} s {how} the store's; from 5 s on nothing leaves here",
-            mend="run an NTP client such as chrony on both hosts",
-        )
-    ]
+    if abs(apart_us) >= CLOCK_US:
+        how = "ahead of" if apart_us > 0 else "behind"
+        what = f"this host's clock is {abs(apart_us) / 1e6:.1f} s {how} the store's; from 5 s on nothing leaves here"
+        found.append(Finding(what=what, mend="run an NTP client such as chrony on both hosts"))
+    for shard in facts.shards:
+        latest_us = int(await facts.client.hget(keys.key(shard.number, "meta"), "hwm") or 0)
+        back_us = latest_us - facts.server_us
+        if back_us >= CLOCK_US:
+            what = (
+                f"the store's clock has gone back by {back_us / 1e6:.0f} s: until it has come so far again the time of "
+                f"shard {shard.number} stands still, and what a limit refuses does not leave"
+            )
+            mend = "wait until then; run an NTP client such as chrony, which does not step a clock while smsd runs"
+            found.append(Finding(what=what, mend=mend))
+    return found
 
 
 async def durability(facts: Facts) -> list[Finding]:

@@ -14,7 +14,7 @@ from smsd.control.doctor_facts import Facts, Finding
 from smsd.store import keys
 from tests.support.config import config
 from tests.support.valkey import Valkey
-from tests.support.world import World
+from tests.support.world import World, ask
 
 Look = Callable[..., Awaitable[Facts]]
 Start = Callable[..., Valkey]
@@ -41,6 +41,15 @@ async def test_clocks_that_differ(look: Look) -> None:
     ahead = one(await store.clock(await look(now_us=facts.server_us + 600_000_000))).what
     assert re.search(r"(600\.0|59\d\.\d) s ahead of", ahead), ahead  # less what passed between the two looks
     assert "s behind the store's" in one(await store.clock(await look(now_us=facts.server_us - 60_000_000))).what
+
+
+async def test_a_clock_that_has_gone_back(look: Look, redis: Redis) -> None:
+    """A shard whose time stands still until the store's clock has come so far again is told, and for how long."""
+    facts = await look()
+    await ask(redis, "HSET", keys.key(0, "meta"), "hwm", str(facts.server_us + 500_000))
+    assert await store.clock(facts) == []
+    await ask(redis, "HSET", keys.key(0, "meta"), "hwm", str(facts.server_us + 600_000_000))
+    assert "has gone back by 600 s" in one(await store.clock(facts)).what
 
 
 async def test_durability(look: Look, start_valkey: Start) -> None:
