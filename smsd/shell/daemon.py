@@ -123,7 +123,6 @@ class Worker:
         self.sweeper = Sweeper(
             live,
             self._log,
-            dead_routes=self.sender.dead_routes,
             dead_providers=self.sender.providers.dead,
             swapped=self._read_again,
             swept=lambda shard, _: metrics.take_over(shard),

@@ -9,7 +9,7 @@ import itertools
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
@@ -121,10 +121,6 @@ class Sender:
             except TimeoutError:
                 await settler.abandon()
         self._ended.set()
-
-    def dead_routes(self) -> Collection[str]:
-        """Routes that nobody serves now, for the sweep's reasons."""
-        return self.providers.dead_routes()
 
     def free(self) -> int:
         """How many more attempts the process may have in flight."""

@@ -123,14 +123,6 @@ class Providers:
                 wakes.append(wake_us)
         return Choice(offers, seats, sum(o.room for o in offers), capacity, min(wakes, default=None), timeout_s)
 
-    def dead_routes(self) -> list[str]:
-        """Routes on which this process finds nobody alive: what expires there was waiting for a provider."""
-        return [
-            name
-            for name, route in self._live.config.routes.items()
-            if all((seat := self._seats.get(use.use)) is None or seat.health.dead for use in route.providers)
-        ]
-
     def dead(self) -> list[str]:
         """Providers that this process does not send by now: dead, stopped, or with secrets that it cannot read."""
         names = self._live.config.providers

@@ -8,6 +8,7 @@ once. A failed pass is logged and tried again; nothing here ends the process.
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
@@ -17,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from smsd.config import SANDBOX, ConfigErrors
 from smsd.shell.live import Live, catch_up
 from smsd.shell.presence import Presence
+from smsd.store.holds import pauses
 from smsd.store.shard import ClockDiffers, Shard, Swept
 
 PERIOD_S = 0.5
@@ -26,21 +28,20 @@ MEND_S = 10.0  # until a config that could not be used here is tried again: a mi
 
 
 class Sweeper:
-    """The passes of one process. `dead_routes` tells which routes this process finds nobody alive on."""
+    """The passes of one process. `dead_providers` tells whom this process does not send by now."""
 
     def __init__(
         self,
         live: Live,
         log: FilteringBoundLogger,
         *,
-        dead_routes: Callable[[], Collection[str]] = tuple,
         dead_providers: Callable[[], Collection[str]] = tuple,
         swept: Callable[[Shard, Swept], None] | None = None,
         swapped: Callable[[], Awaitable[None]] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._live, self._log = live, log
-        self._dead_routes, self._swept, self._swapped = dead_routes, swept, swapped
+        self._dead_providers, self._swept, self._swapped = dead_providers, swept, swapped
         self._rng = rng or random.Random()
         self.presence = Presence(live, dead_providers=dead_providers)
         self._config_rung, self._hurried = asyncio.Event(), asyncio.Event()
@@ -69,7 +70,7 @@ class Sweeper:
             settle_us = {name: round(p.settle_s * 1e6) for name, p in config.providers.items()}
             again, swept = await shard.sweep(
                 settle_us,
-                dead_routes=[*self._dead_routes(), *(() if config.sandbox.enabled else (SANDBOX,))],
+                dead_routes=await self._unserved(shard),
                 events_max=config.retention.events_max,
                 events_us=config.retention.events_us,
             )
@@ -80,6 +81,14 @@ class Sweeper:
             if self._swept is not None:
                 self._swept(shard, swept)
         return Swept(*total)
+
+    async def _unserved(self, shard: Shard) -> list[str]:
+        """Routes of which every provider is dead or paused: what expires there was waiting for a provider."""
+        config, now_us = self._live.config, shard.now_us or time.time_ns() // 1000
+        marks = await pauses(shard, [f"p:{name}" for name in config.providers])
+        away = {mark.what[2:] for mark in marks if not 0 < mark.until_us <= now_us} | {*self._dead_providers()}
+        routes = [name for name, route in config.routes.items() if all(use.use in away for use in route.providers)]
+        return routes if config.sandbox.enabled else [*routes, SANDBOX]
 
     async def follow(self) -> bool:
         """One look at the store's revision; False: it cannot be used on this host, and the old one stays in force."""

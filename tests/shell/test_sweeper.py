@@ -100,15 +100,23 @@ async def test_a_sweep_goes_on_until_nothing_is_left(redis: Redis, tmp_path: Pat
     assert {event[b"state"] for event in events} == {b"expired"}
 
 
-async def test_a_dead_route_is_the_reason(redis: Redis, tmp_path: Path) -> None:
-    """What expires while nobody serves its route is told to have waited for a provider."""
+@pytest.mark.parametrize(
+    ("dead", "paused_us", "reason"),
+    [(["main"], None, b"provider_down"), ([], 0, b"provider_down"), ([], 3, b"provider_down"), ([], 2, b"expired")],
+)
+async def test_a_route_that_nobody_serves_is_the_reason(
+    redis: Redis, tmp_path: Path, dead: list[str], paused_us: int | None, reason: bytes
+) -> None:
+    """What expires while its providers are dead or paused is told to have waited for one; a pause may be over."""
     live, _, file = made(redis, config(tmp_path))
     await agree(live)
     live.shards[0].now_us = LONG_AGO_US
+    if paused_us is not None:
+        await holds.pause(live.shards[0], "p:main", until_us=paused_us and LONG_AGO_US + paused_us)
     await live.shards[0].admit([sent("m", LONG_AGO_US + 1)], "reminder", from_inbox=False)
     live.shards[0].now_us = LONG_AGO_US + 2
-    await Sweeper(live, logs.setup(file=file), dead_routes=lambda: ["default"]).sweep(live.shards[0])
-    assert (await ends(redis, 1))[0][b"reason"] == b"provider_down"
+    await Sweeper(live, logs.setup(file=file), dead_providers=lambda: dead).sweep(live.shards[0])
+    assert (await ends(redis, 1))[0][b"reason"] == reason
 
 
 async def test_what_is_left_on_the_sandbox_s_route_waits_for_nobody(redis: Redis, tmp_path: Path) -> None:
