@@ -355,6 +355,22 @@ async def test_what_expires_behind_the_head_of_a_lane_waited_at_the_same_limit(w
     assert [event.get("reason") for event in events] == ["throttled_out"] * 3
 
 
+@pytest.mark.parametrize("swept", [False, True])
+async def test_a_provider_s_limit_is_what_a_message_waited_for(world: World, swept: bool) -> None:
+    """Whether a lease or the sweep finds what expired; one that came once the limit had room was only too late."""
+    await world.put(p__main=[1000, limits("1/s")])
+    await count(world, "acme", "m", 3, deadline=world.now + SECOND // 2)
+    assert len(await world.take(offers={"main": (1, 9)})) == 1
+    world.pass_time(2 * SECOND)
+    await count(world, "acme", "late", 1, deadline=world.now + SECOND)
+    world.pass_time(2 * SECOND)
+    if swept:
+        await world.sweep()
+    assert await world.take(offers={"main": (1, 9)}) == []
+    events = [await world.last(f"acme/{id_}") for id_ in ("m1", "m2", "late0")]
+    assert [event.get("reason") for event in events] == ["throttled_out", "throttled_out", "expired"]
+
+
 async def test_a_woken_lane_that_is_paused_lets_the_next_one_wake(world: World) -> None:
     """A wake that meets a pause goes to the paused ones; the next waiter is woken; resume makes it ready."""
     await world.put(s__Shared=limits("1/s"))

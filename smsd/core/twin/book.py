@@ -55,6 +55,7 @@ class Book:
         self.leases = Timers()  # fences (as text) by the lease's end
         self.batches: dict[int, list[str]] = {}  # fence -> keys
         self.looks: dict[str, tuple[int, str]] = {}  # route -> when somebody looks next, and who
+        self.full: dict[str, int] = {}  # route -> when a provider's limit last held it back
         self.asked: dict[tuple[str, str], tuple[str, int]] = {}  # process, route -> its last request and fence
         self.in_flight: Counter[str] = Counter()  # p:provider, c:route|class, n:fence
         self.awaited = Timers()  # keys by the time at which they end without a receipt

@@ -11,7 +11,7 @@ from smsd.core.twin.book import Book
 from smsd.core.twin.limits import admits_at
 from smsd.core.twin.values import Lane, Lease, Offer, Record
 from smsd.core.twin.waking import move_due, next_wake, wake_limits
-from smsd.core.twin.ways import expire
+from smsd.core.twin.ways import expire, unserved
 from smsd.core.wait import Order
 from smsd.message import Leased, State
 
@@ -182,7 +182,7 @@ class Pass:
                 break
             r, refused_us = book.records[message[2]], lane.refused_us if i == 0 else 0
             if r.deadline <= book.now_us:
-                expire(book, r, "throttled_out" if lane.refused_us else "")
+                expire(book, r, "throttled_out" if lane.refused_us else unserved(book, r))
             elif closed := optouts.covers(book, r):
                 optouts.suppress(book, r, closed)
             else:
@@ -220,8 +220,11 @@ class Pass:
         offer, opens_us = self._choose(lane.bound, r.cost, order)
         if offer is None and lane.bound:
             return f"p:{lane.bound[0]}", max(opens_us or 0, now_us + POLL_US)
+        if offer is None and opens_us:
+            book.full[self.route] = now_us
+            return "", self._before(opens_us)
         if offer is None:
-            return "", self._before(opens_us) if opens_us else now_us + POLL_US
+            return "", now_us + POLL_US
         self._take(r, offer, scopes, max(latest, opens_us or 0), refused_us)
         return None
 

@@ -13,7 +13,7 @@ from smsd.core.twin.receipts import apply_parked
 from smsd.core.twin.settle import release
 from smsd.core.twin.values import Lane, Record, Swept, Where
 from smsd.core.twin.waking import drop_ended, move_due, resume
-from smsd.core.twin.ways import expire, let_go
+from smsd.core.twin.ways import expire, let_go, unserved
 from smsd.core.twin.withdrawals import forget, withdraw_some
 from smsd.message import State
 
@@ -69,7 +69,7 @@ def _waits_for(book: Book, lane: Lane, r: Record, dead_routes: AbstractSet[str])
         return "paused"
     if lane.where is Where.WAITING:
         return "provider_down" if lane.scope.startswith("p:") else "throttled_out"
-    return "provider_down" if lane.route in dead_routes else r.waited
+    return "provider_down" if lane.route in dead_routes else unserved(book, r)
 
 
 def _end_leases(book: Book, settle_us: Mapping[str, int], most: int) -> int:

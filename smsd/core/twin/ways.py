@@ -47,6 +47,12 @@ def expire(book: Book, r: Record, reason: str = "") -> None:
     close(book, r, State.EXPIRED, reason or r.waited or "expired")
 
 
+def unserved(book: Book, r: Record) -> str:
+    """What a message that lay ready waited for: what its last attempt did, else perhaps a provider's limit."""
+    held = book.full.get(r.route, 0) >= (r.since or r.entered)
+    return r.waited or ("throttled_out" if held else "")
+
+
 def submit(book: Book, r: Record, attempt: int, provider: str, provider_id: str) -> None:
     """An attempt was taken: a receipt is awaited."""
     if r.state is State.QUEUED:

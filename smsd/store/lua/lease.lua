@@ -220,7 +220,7 @@ function pass.serve_lane(lane, L, budget)
     elseif m[DEADLINE] <= now then
       gone[#gone + 1] = members[i]
       -- What lay behind a head that a limit refused waited there too.
-      close(key, m, 'expired', L[L_REFUSED] > 0 and 'throttled_out' or m[WAITED] ~= '' and m[WAITED] or 'expired')
+      close(key, m, 'expired', L[L_REFUSED] > 0 and 'throttled_out' or unserved(m))
     elseif closed then
       gone[#gone + 1] = members[i]
       opt_outs.suppress(key, m, closed)
@@ -247,7 +247,10 @@ function pass.serve_lane(lane, L, budget)
   elseif #gone > 0 then
     set_head(lane, L, head, cost)
   end
-  if verdict == 'room' then stop, wake_at = true, at or now + 50000 end
+  if verdict == 'room' then
+    stop, wake_at = true, at or now + 50000
+    if at then call('HSET', K.meta, 'full:' .. route, int(now)) end
+  end
   return served
 end
 

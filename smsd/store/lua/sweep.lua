@@ -24,7 +24,7 @@ local function why_expired(L, p, m)
     return sub(L[L_SCOPE], 1, 2) == 'p:' and 'provider_down' or 'throttled_out'
   end
   if dead_routes[p.route] then return 'provider_down' end
-  return m[WAITED] ~= '' and m[WAITED] or 'expired'
+  return unserved(m)
 end
 
 -- Heads whose deadline has passed, in lanes that wait, are paused, or that nobody serves.

@@ -102,6 +102,14 @@ local function close(key, m, state, reason)
   end
 end
 
+-- Why a message expires that lay ready: what its last attempt waited for, else whether a provider's limit has held its
+-- route back since it came.
+local function unserved(m)
+  if m[WAITED] ~= '' then return m[WAITED] end
+  local full = tonumber(call('HGET', K.meta, 'full:' .. m[ROUTE]) or 0)
+  return full >= max(m[ENTERED], m[SINCE] or 0) and 'throttled_out' or 'expired'
+end
+
 -- Ends a queued message, taken out of where it waited, that somebody withdrew: at once, or when it is known that no
 -- attempt of it was taken. Returns whether it is over.
 function withdrawal.let_go(key, m)
