@@ -16,7 +16,7 @@ from smsd.control.made import made, read
 from smsd.store import keys
 from smsd.store.shard import Shard
 
-COMPILED = 2
+COMPILED = 3
 """Raised when what the scripts read changes its form, so that a new release publishes the same file again."""
 
 HASHES_KEPT = 64
