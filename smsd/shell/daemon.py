@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from smsd.shell.traces import Traces
 
 PING_S = 1.0
-STOP_S = 3.0  # for a part to end by itself; a read of an inbox takes a second
+STOP_S = 3.0  # for a part to end by itself
 SAME_STOP_S = 0.5  # a terminal's ^C reaches the parent too, which then tells us again: that is no second signal
 
 

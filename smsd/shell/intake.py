@@ -64,7 +64,7 @@ class Intake:
         await asyncio.gather(*(reader.run() for reader in self._readers))
 
     def stop(self) -> None:
-        """Reads no more. `run` returns when what was read has been admitted, within a second or so."""
+        """Reads no more. `run` returns when what was read has been admitted."""
         for reader in self._readers:
             reader.stop()
 
@@ -96,6 +96,7 @@ class Reader:
     def stop(self) -> None:
         self._stopping = True
         self._stopped.set()
+        self._inbox.stop()
 
     async def run(self) -> None:
         while not self._stopping:

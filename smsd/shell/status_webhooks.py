@@ -117,6 +117,7 @@ class Desk:
         self._stopping = True
         self._kick.set()
         self._lanes.stop()
+        self.pushes.stop()
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """The pushes that are under way."""

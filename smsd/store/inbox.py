@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from smsd.store import keys
 from smsd.store.connect import BLOCK_MS
 from smsd.store.scripts import Scripts
+from smsd.store.waiting import Waiting
 
 BATCH = 100  # entries of one class
 
@@ -25,11 +26,11 @@ class Inbox:
     """A consumer of every inbox of a shard. `blocking` waits in reads, `client` does the rest."""
 
     def __init__(self, shard: int, client: Redis, blocking: Redis, consumer: str) -> None:
-        self._shard, self._client, self._blocking, self._consumer = shard, client, blocking, consumer
+        self._shard, self._client, self._consumer = shard, client, consumer
+        self._waiting = Waiting(client, blocking)
         self._scripts = Scripts(client)
         # As the server sends them: redis-py would make dicts of the fields, and lose one that comes twice.
-        for redis, command in ((blocking, "XREADGROUP"), (client, "XAUTOCLAIM")):
-            redis.set_response_callback(command, _as_sent)
+        client.set_response_callback("XAUTOCLAIM", _as_sent)
 
     async def open(self, classes: Sequence[str]) -> None:
         """Makes the consumer groups that are missing, from the start: for what was written before anybody read."""
@@ -43,6 +44,10 @@ class Inbox:
     async def read(self, classes: Sequence[str]) -> dict[str, list[Read]]:
         """What is new, in the order of `classes`, up to BATCH of each; waits up to BLOCK_MS for something."""
         return await self._read(classes, ["COUNT", BATCH, "BLOCK", BLOCK_MS], ">")
+
+    def stop(self) -> None:
+        """Ends the wait of `read`, which answers with what it was handed by then; nothing waits from now on."""
+        self._waiting.stop()
 
     async def pending(self, class_: str, after: str) -> list[Read]:
         """What this consumer has read and nobody has acknowledged, behind an entry's id ("0": from the first)."""
@@ -60,7 +65,7 @@ class Inbox:
             *inboxes,
             *[after] * len(inboxes),
         ]
-        answer = cast("list[tuple[bytes, list[Any]]] | None", await _command(self._blocking, *command))
+        answer = cast("list[tuple[bytes, list[Any]]] | None", await self._waiting.read(*command))
         found = {stream.decode(): entries for stream, entries in answer or ()}
         got: dict[str, list[Read]] = {}
         for class_, inbox in zip(classes, inboxes, strict=True):
@@ -73,7 +78,7 @@ class Inbox:
         first page's, and means in the answer that there is no other.
         """
         command = ["XAUTOCLAIM", keys.inbox(self._shard, class_), keys.GROUP, self._consumer, idle_ms, cursor]
-        answer = cast("list[Any]", await _command(self._client, *command, "COUNT", BATCH))
+        answer = cast("list[Any]", await cast("Any", self._client).execute_command(*command, "COUNT", BATCH))
         return cast("bytes", answer[0]).decode(), await self._there(class_, answer[1])
 
     async def forget(self, class_: str, idle_ms: int, *names: str) -> int:
@@ -97,7 +102,3 @@ class Inbox:
 
 def _as_sent(response: Any, **_: Any) -> Any:
     return response
-
-
-async def _command(redis: Redis, *words: str | int) -> object:
-    return await redis.execute_command(*words)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

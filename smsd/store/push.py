@@ -15,6 +15,7 @@ from smsd.store import keys
 from smsd.store.connect import BLOCK_MS
 from smsd.store.scripts import Scripts
 from smsd.store.shard import Shard
+from smsd.store.waiting import Waiting
 
 BATCH = 100  # events of one read
 PAGE = 500  # events of a gap, looked at in one step
@@ -109,14 +110,14 @@ class Pushes:
     """One shard's, for one process: a consumer of its events, and the verbs of lua/push_*.lua."""
 
     def __init__(self, shard: Shard, blocking: Redis, consumer: str) -> None:
-        self._shard, self._client, self._blocking, self._consumer = shard, shard.client, blocking, consumer
+        self._shard, self._client, self._consumer = shard, shard.client, consumer
+        self._waiting = Waiting(shard.client, blocking)
         self._events = keys.key(shard.number, "events")
         self._last = "$"
         self._forgot = self._asked = ""
         self.gone: list[str] = []
         """Entries that were trimmed while they were read and not yet kept, for whoever tells of it and empties this."""
-        for redis, command in ((blocking, "XREADGROUP"), (shard.client, "XAUTOCLAIM")):
-            redis.set_response_callback(command, _as_sent)
+        shard.client.set_response_callback("XAUTOCLAIM", _as_sent)
 
     # ---- The events, as they come ------------------------------------------------------------------------------------
 
@@ -131,11 +132,15 @@ class Pushes:
     async def read(self, after: str = ">") -> list[Event]:
         """What is new, waiting up to BLOCK_MS; or what this process has read behind that id and not acknowledged."""
         words = ["XREADGROUP", "GROUP", keys.PUSHERS, self._consumer, "COUNT", BATCH, "BLOCK", BLOCK_MS]
-        answer = cast("list[Any] | None", await _command(self._blocking, *words, "STREAMS", self._events, after))
+        answer = cast("list[Any] | None", await self._waiting.read(*words, "STREAMS", self._events, after))
         got = await self._there(answer[0][1] if answer else ())
         if got and after == ">":
             self._last = got[-1][0]
         return got
+
+    def stop(self) -> None:
+        """Ends the wait of `read`, which answers with what it was handed by then; nothing waits from now on."""
+        self._waiting.stop()
 
     async def claim(self, idle_ms: int) -> list[Event]:
         """Some of what has been read by anybody and not acknowledged for so long; it is this process's now."""

@@ -575,6 +575,18 @@ def test_without_a_bound_nothing_is_shed() -> None:
 # ---- Consumers -------------------------------------------------------------------------------------------------------
 
 
+async def test_an_idle_reader_ends_at_once(make: Make, store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that waits for entries is not waited for, and its consumer is forgotten."""
+    monkeypatch.setattr(inbox, "BLOCK_MS", 4000)
+    station = (await make(store_url)).start()
+    async with asyncio.timeout(10):
+        while (await station.client.info("clients"))["blocked_clients"] == 0:
+            pass
+    async with asyncio.timeout(2):
+        await station.stop()
+    assert await station.client.xinfo_consumers(keys.inbox(0, "reminder"), keys.GROUP) == []
+
+
 async def _consumers(client: Redis) -> set[str]:
     rows: Any = await client.xinfo_consumers(keys.inbox(0, "reminder"), keys.GROUP)
     return {row["name"].decode() for row in rows}

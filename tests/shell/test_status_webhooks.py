@@ -1,5 +1,6 @@
 """Status webhooks on a real store and over real HTTP: who is told what, and that nobody misses or delays anything."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,17 @@ async def test_a_process_that_stops_gives_back_what_is_under_way(
         async with pushing(store_url, tmp_path, extra):
             await one.wait_tries(2)
             assert "acme/m1/2" in one.ids
+
+
+async def test_an_idle_process_ends_at_once(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that waits for events is not waited for."""
+    monkeypatch.setattr(store, "BLOCK_MS", 4000)
+    async with receiver() as one, pushing(store_url, tmp_path, endpoint("platform", one.url)) as process:
+        async with asyncio.timeout(10):
+            while (await process.client.info("clients"))["blocked_clients"] == 0:
+                pass
+        async with asyncio.timeout(2):
+            await process.stop()
 
 
 async def test_a_tenant_is_told_at_a_url_of_its_own(
