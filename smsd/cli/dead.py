@@ -6,7 +6,7 @@ Never shows a text or a number unless that was asked for. What is changed is cou
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smsd.cli.say import Code, Trouble, agreed, answer, moment, run
+from smsd.cli.say import Code, Trouble, agreed, answer, moment, one_line, run
 
 if TYPE_CHECKING:
     from smsd.control.dead import Letter, Page, Wanted
@@ -34,6 +34,7 @@ def list_(
         f"{one.class_ or 'no class'}{f', {one.given_id}' if one.given_id else ''}: {one.detail}"
         for one in reversed(there.dead)
     ]
+    lines = list(map(one_line, lines))  # an id may hold new lines
     if there.next:
         lines.append(f"{there.kept:,} are there in all; older ones: --older {there.next}")
     answer(there, "\n".join(lines) or "no dead entry is there, or none of these", json=json)
@@ -55,6 +56,7 @@ def show(*, id: str, private: bool, config: Path, json: bool) -> Code:
     if letter is None:
         raise Trouble(f"there is no dead entry {id}: smsd dead list tells what is there")
     shown = letter.fields | {name: f"{n} characters: --private shows them" for name, n in letter.hidden.items()}
+    shown = {one_line(name): one_line(value) for name, value in shown.items()}
     width = max(map(len, shown))
     answer(letter, "\n".join(f"{name:{width}}  {value}" for name, value in shown.items()), json=json)
     return Code.OK

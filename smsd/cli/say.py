@@ -36,9 +36,18 @@ class Trouble(Exception):
         self.code = code
 
 
+# What a terminal would obey: parts of an answer were written by others. A tab does no harm.
+_OBEYED = {n: f"\\x{n:02x}" for n in (*range(9), *range(10, 32), *range(127, 160))}
+
+
+def one_line(text: str) -> str:
+    """With what a terminal would obey, and new lines, written out."""
+    return text.translate(_OBEYED)
+
+
 def say(text: str) -> None:
-    """A line of the answer."""
-    sys.stdout.write(text + "\n")
+    """A line of the answer, or several."""
+    sys.stdout.write("\n".join(map(one_line, text.split("\n"))) + "\n")
     sys.stdout.flush()
 
 
@@ -72,7 +81,7 @@ def moment(at_ms: int) -> str:
 
 def complain(text: str) -> None:
     """To standard error."""
-    sys.stderr.write(f"smsd: {text}\n")
+    sys.stderr.write(f"smsd: {one_line(text)}\n")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

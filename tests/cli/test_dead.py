@@ -49,6 +49,16 @@ async def test_an_entry_is_shown_without_what_is_private(typed: Typed, there: Re
     assert (typed("dead show 9-9").code, typed("dead show nosuch").code) == (1, 2)
 
 
+async def test_a_producer_cannot_write_lines_of_its_own(typed: Typed, redis: Redis) -> None:
+    """An id or a field with new lines or a terminal's orders in it is shown with these written out."""
+    odd = "x\n1-1  \x1b[2J"
+    await redis.xadd(DEAD, {"reason": "bad_id", "detail": "id", "at": "1000", "in.id": odd, f"in.{odd}": odd}, id="1-0")
+    assert typed("dead list").out.splitlines() == [
+        "1-0  1970-01-01 00:00:01Z  bad_id: no tenant, no class, x\\x0a1-1  \\x1b[2J: id"
+    ]
+    assert typed("dead show 1-0 --private").out.splitlines()[-1] == r"in.x\x0a1-1  \x1b[2J  x\x0a1-1  \x1b[2J"
+
+
 async def test_redriving_says_how_many_and_wants_a_yes(typed: Typed, there: Redis) -> None:
     """Nothing is done without a yes; what came from no inbox is told, and stays."""
     said = typed("dead redrive")

@@ -14,6 +14,16 @@ def test_an_answer_is_text_or_one_line_of_json(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == 'one\n{"n":1}\n'
 
 
+def test_an_answer_gives_a_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
+    """What others wrote can neither colour, title nor clear the terminal; lines, tabs and letters stay as they are."""
+    answer({}, "a\tb\n\x1b]0;mine\x07 Zoë €\x9b2J", json=False)
+    complain("\x1b[2J\nsmsd: all is well")
+    assert capsys.readouterr() == (
+        "a\tb\n\\x1b]0;mine\\x07 Zoë €\\x9b2J\n",
+        "smsd: \\x1b[2J\\x0asmsd: all is well\n",
+    )
+
+
 def test_complaints_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     """What goes wrong never mixes with an answer."""
     complain("no such thing")
