@@ -12,11 +12,10 @@ import msgspec
 
 from smsd.config import Config
 from smsd.core.names import is_id, is_tenant
+from smsd.number import sender_ok
 from smsd.store import holds
 from smsd.store.holds import Pause, Withdrawal
 from smsd.store.shard import Shard
-
-_is_sender = re.compile(r"[^|\0\x1f]{1,64}").fullmatch
 
 _PAUSED = ((), ("tenant",), ("class_",), ("tenant", "campaign"), ("sender",), ("provider",))
 _WITHDRAWN = (("tenant",), ("class_",), ("tenant", "class_"), ("tenant", "campaign"))
@@ -70,8 +69,8 @@ def _checked(target: Target, config: Config) -> Target:
         raise ValueError(f"class: one of {', '.join(sorted(config.classes))}")
     if target.provider and target.provider not in config.providers:
         raise ValueError(f"provider: one of {', '.join(sorted(config.providers)) or 'none: the config has none'}")
-    if target.sender and not _is_sender(target.sender):
-        raise ValueError("sender: as messages have it, a number, short code or name")
+    if target.sender and (problem := sender_ok(target.sender)):
+        raise ValueError(f"sender: {problem}")
     return target
 
 
