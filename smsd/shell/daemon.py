@@ -39,7 +39,7 @@ from smsd.shell.notify import Notify
 from smsd.shell.resolver import Resolver
 from smsd.shell.sandbox import Carrier, Place, Watch, loopback
 from smsd.shell.sender import Sender
-from smsd.shell.startup import EXIT_MISTAKE, EXIT_OK, EXIT_PART_FAILED, EXIT_STORE, Refused, Settings, prepare
+from smsd.shell.startup import EXIT_MISTAKE, EXIT_OK, EXIT_PART_FAILED, EXIT_STORE, Refused, Settings, end, prepare
 from smsd.shell.status_webhooks import StatusWebhooks
 from smsd.shell.sweeper import Sweeper
 from smsd.shell.transport import Transport
@@ -259,7 +259,7 @@ class Worker:
             async with asyncio.timeout(PING_S):
                 await self.store.client.ping()  # pyright: ignore[reportUnknownMemberType]
         except (RedisError, OSError, TimeoutError) as error:
-            return f"the store does not answer: {error or 'too slow'}"
+            return f"the store does not answer: {str(error) or 'too slow'}"
         return ""
 
     def reload_soon(self) -> None:
@@ -367,8 +367,7 @@ def run_one(settings: Settings) -> int:
         log.error("not_started", detail=f"[store] url: {error}")
         return EXIT_MISTAKE
     finally:
-        if embedded is not None:
-            embedded.stop()
+        end(embedded, log)
         down.close()
 
 

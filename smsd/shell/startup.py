@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from structlog.typing import FilteringBoundLogger
 
 from smsd.config import Config, ConfigErrors, load
 from smsd.store.connect import StoreError
@@ -48,3 +49,12 @@ def prepare(settings: Settings) -> tuple[Config, Embedded | None]:
     except StoreError as error:
         raise Refused(EXIT_MISTAKE, [str(error)]) from None
     return config, embedded
+
+
+def end(embedded: Embedded | None, log: FilteringBoundLogger) -> None:
+    """Lets go of the embedded store. One that hangs is told of and left: it may still be writing its file."""
+    try:
+        if embedded is not None:
+            embedded.stop()
+    except StoreError as error:
+        log.error("store_left", detail=str(error))

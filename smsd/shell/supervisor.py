@@ -25,8 +25,7 @@ from smsd.shell import log as logs
 from smsd.shell.listening import PortTaken, address, bound_at, reserve
 from smsd.shell.notify import Notify
 from smsd.shell.sandbox import Carrier, Place
-from smsd.shell.startup import EXIT_MISTAKE, Refused, Settings, prepare
-from smsd.store.embedded import Embedded
+from smsd.shell.startup import EXIT_MISTAKE, Refused, Settings, end, prepare
 
 FIRST_WAIT_S, LARGEST_WAIT_S = 0.1, 10.0
 STEADY_S = 1.0  # a worker that served so long is replaced at once; the waits of others double
@@ -182,12 +181,10 @@ class _Child:
 def run_many(settings: Settings, count: int) -> int:
     """`smsd run` with several workers. Returns the exit code."""
     log = logs.setup(verbose=settings.verbose)
-    embedded: Embedded | None = None
     with contextlib.ExitStack() as down:
         try:
             config, embedded = prepare(settings)
-            if embedded is not None:
-                down.callback(embedded.stop)
+            down.callback(end, embedded, log)
             place = Place(down)
             env = dict(os.environ) | _ports(config, down) | place.env
         except Refused as refused:

@@ -210,7 +210,8 @@ class Embedded:
         with (self._folder / SERVER_LOCK).open("ab") as lock:
             while not _lock(lock):
                 if time.monotonic() > until:
-                    raise StoreError(f"the embedded store (process {where.pid}) does not end")
+                    hangs = f"the embedded store (process {where.pid}) does not end"
+                    raise StoreError(f"{hangs}: look at {self._folder / LOG}, and kill it")
                 time.sleep(POLL_S)
         if self._child is not None:
             self._child.wait(STOP_S)

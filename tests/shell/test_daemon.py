@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -218,6 +219,9 @@ def test_ready_needs_the_store(tmp_path: Path, carrier: CarrierProcess, start_va
     server = start_valkey(appendonly=True)
     with Daemon(write(tmp_path, store=server.url, carrier=carrier.url)).ready() as daemon:
         where = daemon.heard("ready")[0]["http"]
+        os.kill(server.pid, signal.SIGSTOP)
+        assert page(where, "/readyz") == "the store does not answer: too slow\n"
+        os.kill(server.pid, signal.SIGCONT)
         server.kill()
         assert status(where, "/readyz") == 503
         server.start()

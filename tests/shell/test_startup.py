@@ -1,11 +1,15 @@
 """What comes before the event loop."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from smsd.shell.startup import EXIT_MISTAKE, Refused, Settings, prepare
+from smsd.shell.startup import EXIT_MISTAKE, Refused, Settings, end, prepare
+from smsd.store import embedded as module
 from tests.support.config import write
+from tests.support.logs import Logs
 
 
 def test_a_config_for_another_server(tmp_path: Path) -> None:
@@ -24,6 +28,25 @@ def test_the_embedded_store_is_started(tmp_path: Path) -> None:
     assert (tmp_path / "store" / "store.json").exists()
     embedded.stop()
     assert not (tmp_path / "store" / "store.json").exists()
+
+
+def test_an_embedded_store_that_hangs_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it does not end, the log says which process that is, instead of a traceback."""
+    monkeypatch.setattr(module, "STOP_S", 0.1)
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace('"embedded"', '"embedded"\nlisten = "127.0.0.1:0"'))
+    _, embedded = prepare(Settings(config=path))
+    assert embedded is not None
+    assert embedded.where is not None
+    pid, logs = embedded.where.pid, Logs()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        end(embedded, logs.logger)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    (told,) = logs.lines
+    assert told["event"] == "store_left"
+    assert f"(process {pid}) does not end" in told["detail"]
 
 
 def test_every_mistake_is_said(tmp_path: Path) -> None:
