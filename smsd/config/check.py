@@ -17,7 +17,9 @@ from smsd.config.settings import PlanConfig, RouteConfig, Settings, TenantConfig
 from smsd.core.limit import Limit, show
 from smsd.secret import SecretError
 
-_URL_SCHEMES = ("redis", "rediss", "redis+cluster", "redis+sentinel")
+_URL_SCHEMES = ("redis", "rediss")
+NOT_YET = {"redis+cluster": "a cluster", "redis+sentinel": "Sentinel"}
+NOT_YET_TOLD = "{} ({}://) is not supported yet; give one server, redis://HOST:PORT/DB"
 _OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?", re.ASCII)
 
@@ -64,7 +66,10 @@ class Checker:
                 self.note((section, SANDBOX), said)
 
     def _store(self, *, secrets: bool) -> None:
-        url = self.settings.store.url
+        url, own = self.settings.store.url, self.settings.store.listen
+        for section in ("http", "webhooks") if self.settings.store.embedded and not own.endswith(":0") else ():
+            if getattr(self.settings, section).listen == own:
+                self.note((section, "listen"), f"[store] listens at {own} itself: give this another port")
         if self.settings.store.embedded or (url.whole and not secrets):
             return
         try:
@@ -75,9 +80,11 @@ class Checker:
             parts = urlsplit(text)
         except ValueError:
             parts = urlsplit("")
-        hosts = parts.netloc.rpartition("@")[2].split(",")
-        ports = [_HOST.fullmatch(host) for host in hosts]
-        if parts.scheme not in _URL_SCHEMES or any(m is None or int(m[1] or 1) not in range(1, 65536) for m in ports):
+        if parts.scheme in NOT_YET:
+            self.note(("store", "url"), NOT_YET_TOLD.format(NOT_YET[parts.scheme], parts.scheme))
+            return
+        host = _HOST.fullmatch(parts.netloc.rpartition("@")[2])
+        if parts.scheme not in _URL_SCHEMES or host is None or int(host[1] or 1) not in range(1, 65536):
             schemes = ", ".join(f"{scheme}://" for scheme in _URL_SCHEMES)
             self.note(("store", "url"), f'expected "embedded" or a url that begins with {schemes}, then host:port')
 

@@ -45,8 +45,10 @@ class File:
         self.table: Table = {}
         self.mistake: Mistake | None = None
         try:
-            self.text = path.read_bytes().decode().replace("\r\n", "\n")
+            self.text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
             self.table = tomllib.loads(self.text)
+        except FileNotFoundError:
+            self._broken(0, "there is no such file: --config FILE, or $SMSD_CONFIG, says which is meant")
         except OSError as error:
             self._broken(0, f"cannot be read: {error.strerror or error}")
         except UnicodeDecodeError as error:

@@ -27,6 +27,7 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004 - the same
 )
 
+from smsd.config.check import NOT_YET, NOT_YET_TOLD
 from smsd.store import keys
 
 POOL_SIZE = 32
@@ -40,10 +41,6 @@ BLOCKING_CALL_S = BLOCK_MS / 1000 + 4
 OLDEST = (7, 0)  # the first with #!lua flags in EVAL scripts
 
 _URL_OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"})
-_NOT_YET = {
-    "redis+cluster": "a cluster",
-    "redis+sentinel": "Sentinel",
-}
 
 
 class StoreError(Exception):
@@ -161,11 +158,8 @@ def _checked(url: str) -> str:
         port = parts.port
     except ValueError:
         raise StoreError("[store] url cannot be read: write redis://HOST:PORT/DB") from None
-    if parts.scheme in _NOT_YET:
-        raise StoreError(
-            f"[store] url: {_NOT_YET[parts.scheme]} ({parts.scheme}://) is not supported yet;"
-            " give one server, redis://HOST:PORT/DB"
-        )
+    if parts.scheme in NOT_YET:
+        raise StoreError(f"[store] url: {NOT_YET_TOLD.format(NOT_YET[parts.scheme], parts.scheme)}")
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise StoreError('[store] url is "embedded", or begins with redis://, rediss:// or unix://')
     if parts.scheme == "unix" and not parts.path:

@@ -164,8 +164,7 @@ def test_each_untruth_is_one_mistake_at_its_line(told: Told, text: str, mistake:
     [
         "redis://h",
         "rediss://smsd:{env:PW}@h.internal:6379/0",
-        "redis+cluster://h1:7000,h2:7001/0",
-        "redis+sentinel://h1:26379,[::1]:26379/mymaster",
+        "redis://[::1]:6379",
         "env:URL",
     ],
 )
@@ -185,6 +184,26 @@ def test_any_other_store_is_a_mistake(told: Told, url: str):
     assert mistakes[0].startswith('2: store.url: expected "embedded" or a url that begins with redis://, ') or (
         mistakes == ["2: store.url: the url cannot be read"]
     )
+
+
+@pytest.mark.parametrize("url", ["redis+cluster://h1:7000,h2:7001/0", "redis+sentinel://h1:26379,h2:26379/mymaster"])
+def test_a_store_that_run_would_refuse_is_a_mistake(told: Told, url: str):
+    """What is not built yet is told before the start, and not at it."""
+    (mistake,) = told(f'[store]\nurl = "{url}"')
+    assert mistake.startswith("2: store.url: ")
+    assert mistake.endswith("is not supported yet; give one server, redis://HOST:PORT/DB")
+
+
+def test_the_embedded_store_has_an_address_of_its_own(told: Told):
+    """A listener cannot be where the store is; both listeners at one address are right."""
+    both = '[http]\nlisten = "127.0.0.1:1"\n[webhooks]\nlisten = "127.0.0.1:1"\n[store]\n'
+    assert told(f'{both}listen = "127.0.0.1:1"') == [
+        "2: http.listen: [store] listens at 127.0.0.1:1 itself: give this another port",
+        "4: webhooks.listen: [store] listens at 127.0.0.1:1 itself: give this another port",
+    ]
+    assert told(f'{both}listen = "127.0.0.1:1"\nurl = "redis://h"') == []
+    assert told(both.replace(":1", ":0") + 'listen = "127.0.0.1:0"') == []
+    assert told(both) == []
 
 
 def test_a_table_with_a_mistake_of_its_own_still_counts_as_named(told: Told):

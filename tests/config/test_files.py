@@ -115,6 +115,13 @@ def test_the_scanner_finds_exactly_what_tomllib_reads(tmp_path: Path, text: str)
     assert set(File(read).lines) == paths(tomllib.loads(text))
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path):
+    """Editors that write one, unseen, break nothing."""
+    read = tmp_path / "some.toml"
+    read.write_bytes(b"\xef\xbb\xbf[store]\r\nshards = 2\r\n")
+    assert (File(read).mistake, File(read).table) == (None, {"store": {"shards": 2}})
+
+
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
@@ -135,7 +142,9 @@ def test_what_is_not_toml_is_told_with_its_line(tmp_path: Path, text: str, line:
 def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path):
     """A missing file, a folder and bytes that are no text are told as such."""
     (tmp_path / "latin.toml").write_bytes(b"a = 1\nb = '\xe9'\n")
-    assert str(File(tmp_path / "no.toml").mistake) == f"{tmp_path}/no.toml: cannot be read: No such file or directory"
+    assert str(File(tmp_path / "no.toml").mistake) == (
+        f"{tmp_path}/no.toml: there is no such file: --config FILE, or $SMSD_CONFIG, says which is meant"
+    )
     assert "Is a directory" in str(File(tmp_path).mistake)
     assert str(File(tmp_path / "latin.toml").mistake) == f"{tmp_path}/latin.toml:2: not UTF-8 text"
 

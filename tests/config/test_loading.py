@@ -101,7 +101,9 @@ def test_a_file_that_cannot_be_read_is_the_only_kind_of_mistake_told(tmp_path: P
     with pytest.raises(ConfigErrors) as caught:
         load(tmp_path / "gone.toml", {})
     assert caught.value.mistakes == [
-        Mistake(f"{tmp_path}/gone.toml", 0, "", "cannot be read: No such file or directory")
+        Mistake(
+            f"{tmp_path}/gone.toml", 0, "", "there is no such file: --config FILE, or $SMSD_CONFIG, says which is meant"
+        )
     ]
 
 
