@@ -12,7 +12,7 @@ from zlib import crc32
 import msgspec
 
 from smsd.cli.reach import Reached, reach
-from smsd.cli.say import Code, Trouble
+from smsd.cli.say import Code, Trouble, moment
 from smsd.store import keys
 
 BLOCK_MS = 1000
@@ -77,7 +77,8 @@ async def _follow(
 
 
 def _told(event: Mapping[str, str]) -> str:
-    facts = [f"{name} {event[name]}" for name in ("provider", "provider_id", "reason", "due") if event.get(name)]
+    facts = [f"{name} {event[name]}" for name in ("provider", "provider_id", "reason") if event.get(name)]
+    facts += [f"due {moment(int(event['due']))}"] if event.get("due") else []
     return f"{event['state']} ({', '.join(facts)})" if facts else event["state"]
 
 

@@ -136,8 +136,10 @@ async def _drop(tenant: str, config: Path, *, yes: bool, json: bool) -> Code:
         if await tenants.show(tenant) is not None:
             agreed(f"This drops what was set for tenant {tenant}; the config's settings then hold.", yes=yes)
         dropped = await tenants.drop(tenant)
-    said = "is dropped: the config's settings hold" if dropped else "is nothing: smsd tenant show tells what holds"
-    answer({"tenant": tenant, "dropped": dropped}, f"what was set for {tenant} {said}", json=json)
+    said = f"what was set for {tenant} is dropped: the config's settings hold"
+    if not dropped:
+        said = f"nothing was set for {tenant}: smsd tenant show tells what holds"
+    answer({"tenant": tenant, "dropped": dropped}, said, json=json)
     return Code.OK if dropped else Code.NOT
 
 

@@ -62,6 +62,13 @@ def test_send_says_what_is_wrong_with_it(running: Running) -> None:
     assert running.smsd("send", "acme", TO, "hi", "--timeout", "-1").code == 2
 
 
+def test_send_says_when_a_message_is_due(running: Running) -> None:
+    """One that waits for its time is told with an instant that people can read."""
+    later = ("--id", "later", "--not-before", "2099-01-01T01:00:00+01:00", "--timeout", "2")
+    assert running.smsd("send", "acme", TO, "hi", *later).out == "queued (due 2099-01-01 00:00:00Z)\n"
+    assert running.smsd("cancel", "message", "acme", "later", "--yes").code == 0
+
+
 def test_send_tells_the_id_that_it_made_up(running: Running) -> None:
     """Whoever gives no id can trace the message all the same; one that is known already is told."""
     first, *_, last = running.smsd("send", "acme", TO, "hi", "--timeout", "0").out.splitlines()
