@@ -21,8 +21,9 @@ async def _trace(tenant: str, id_: str, config: Path, json: bool) -> Code:
     async with reach(config) as store:
         shard = store.shards[crc32(tenant.encode()) % len(store.shards)]
         now_us = time.time_ns() // 1000
-        told = await story(await config_for(store.config, shard, tenant), shard, tenant, id_, now_us)
-        told = told and await held_by_nobody(told, store.shards[0], now_us)
+        rules = await config_for(store.config, shard, tenant)
+        told = await story(rules, shard, tenant, id_, now_us)
+        told = told and await held_by_nobody(rules, told, store.shards[0], now_us)
         no = await refused(store.shards, tenant, id_) if told is None else None
     if no is not None:
         raise Trouble(f"{tenant}/{id_} was rejected ({no.reason}): {no.detail}; see smsd dead show {no.dead_id}")

@@ -105,15 +105,25 @@ async def _opted_out(shard: Shard, tenant: str, record: Record) -> list[OptedOut
     return [OptedOut(whose, one.scope, one.at_ms, one.source, one.provider) for whose, one in found if one]
 
 
-async def held_by_nobody(story: Story, first: Shard, now_us: int) -> Story:
-    """The story as it is for who asks from outside: where no process works, that is what a message waits for.
+async def held_by_nobody(config: Config, story: Story, first: Shard, now_us: int, *, here: bool = False) -> Story:
+    """The story with what no record tells: that no process works, or that none of them finds a provider of its route
+    alive (while it waits for its time, that does not matter yet).
 
-    `first`: the first shard, where processes tell of themselves.
+    `first`: the first shard, where processes tell of themselves. `here`: a process asks, so that one works.
     """
-    if story.state != State.QUEUED or await processes(first, now_us // 1000):
+    if story.state != State.QUEUED:
         return story
-    nobody = Hold("process", "", None, False, "no smsd runs on this store: smsd run starts one")
-    return msgspec.structs.replace(story, holds=[nobody, *story.holds])
+    there = await processes(first, now_us // 1000)
+    if not there and not here:
+        nobody = Hold("process", "", None, False, "no smsd runs on this store: smsd run starts one")
+        return msgspec.structs.replace(story, holds=[nobody, *story.holds])
+    route = config.routes.get(story.route)
+    names = [use.use for use in route.providers] if route else []
+    told = {hold.kind for hold in story.holds} & {"time", "provider"}
+    if told or not names or not there or any(not {*names} <= {*process.dead} for process in there):
+        return story
+    said = f"no provider of its route answers, or all refuse us ({', '.join(names)}): smsd tries them again by itself"
+    return msgspec.structs.replace(story, holds=[Hold("provider", ",".join(names), None, False, said), *story.holds])
 
 
 class Refused(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 import msgspec
 from msgspec import Meta
 
-from smsd.control.story import Story, story
+from smsd.control.story import Story, held_by_nobody, story
 from smsd.number import BadNumber, normalise
 from smsd.shell.api_admit import Admission, Outcome, StateName, made_ids, public_state
 from smsd.shell.api_batch import NOT_TRIED, UNSURE
@@ -107,9 +107,11 @@ class Messages:
     async def show(self, tenant: str, id: str) -> Response:
         """GET /v1/tenants/{tenant}/messages/{id}."""
         shard = self._live.shard_of(tenant)
-        told = await story(self._live.config, shard, tenant, id, shard.now_us or time.time_ns() // 1000)
+        config, now_us = self._live.config, shard.now_us or time.time_ns() // 1000
+        told = await story(config, shard, tenant, id, now_us)
         if told is None or told.state == "tomb":  # of which only a cancel is known
             return unknown_message()
+        told = await held_by_nobody(config, told, self._live.shards[0], now_us, here=True)
         fields: dict[str, Any] = {name: getattr(told, name) for name in told.__struct_fields__}
         fields["state"] = public_state(told.state)
         return answer(200, MessageShown(**fields))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -236,16 +237,35 @@ async def test_where_nobody_works_that_is_what_it_waits_for(desk: Desk) -> None:
     world = desk.world
     await world.send("acme", "m1", not_before=world.now + HOUR)
     told = await desk.ask("acme", "m1")
-    seen = await held_by_nobody(told, world.shard, world.now)
+    seen = await held_by_nobody(desk.mine, told, world.shard, world.now)
     assert [hold.kind for hold in seen.holds] == ["process", "time"]
     now_ms = world.now // 1000
     one = Process(process="h-1-x", host="h", pid=1, version="1", since_ms=0, at_ms=now_ms, revision=1, file="in_force")
     await tell(world.shard, one)
-    assert await held_by_nobody(told, world.shard, world.now) == told
+    assert await held_by_nobody(desk.mine, told, world.shard, world.now) == told
     await leave(world.shard, "h-1-x")
+    assert await held_by_nobody(desk.mine, told, world.shard, world.now, here=True) == told
     await world.cancel("acme", "m1")
     ended = await desk.ask("acme", "m1")
-    assert await held_by_nobody(ended, world.shard, world.now) == ended
+    assert await held_by_nobody(desk.mine, ended, world.shard, world.now) == ended
+
+
+async def test_where_no_provider_answers_that_is_what_it_waits_for(desk: Desk) -> None:
+    """As soon as every process finds all of its route dead, and not before its own time has come."""
+    world = desk.world
+    await world.send("acme", "m1")
+    await world.send("acme", "later", not_before=world.now + HOUR)
+    now, later = await desk.ask("acme", "m1"), await desk.ask("acme", "later")
+    one = Process(
+        process="h-1-x", host="h", pid=1, version="1", since_ms=0, at_ms=world.now // 1000, revision=1, file="in_force",
+        dead=["other", "main"],
+    )  # fmt: skip
+    await tell(world.shard, one)
+    (hold,) = (await held_by_nobody(desk.mine, now, world.shard, world.now, here=True)).holds
+    assert (hold.kind, hold.name, hold.until_ms) == ("provider", "main", None)
+    assert await held_by_nobody(desk.mine, later, world.shard, world.now) == later
+    await tell(world.shard, msgspec.structs.replace(one, process="h-2-x", dead=[]))
+    assert await held_by_nobody(desk.mine, now, world.shard, world.now) == now
 
 
 async def test_a_message_that_an_opt_out_stopped_tells_of_the_list(desk: Desk) -> None:
