@@ -3,6 +3,7 @@
 Never changes a value and never stops at the first mistake. Single values were judged when they were read.
 """
 
+import contextlib
 import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
@@ -50,6 +51,8 @@ class Checker:
         if secrets and self.settings.otel.enabled and not all(map(_installed, _OTEL)):
             extra = 'the packages for traces are not installed: pip install "smsd-dispatch[otel]", or enabled = false'
             self.note(("otel", "enabled"), extra)
+        if secrets:
+            self._api_keys()
         self._classes()
         self._terms()
         for sender, config in self.settings.senders.items():
@@ -87,6 +90,15 @@ class Checker:
         if parts.scheme not in _URL_SCHEMES or host is None or int(host[1] or 1) not in range(1, 65536):
             schemes = ", ".join(f"{scheme}://" for scheme in _URL_SCHEMES)
             self.note(("store", "url"), f'expected "embedded" or a url that begins with {schemes}, then host:port')
+
+    def _api_keys(self) -> None:
+        first: dict[str, str] = {}
+        for name, one in self.settings.http.api_keys.items():
+            with contextlib.suppress(SecretError):  # noted with the other references that lead nowhere
+                other = first.setdefault(one.key.reveal(), name)
+                if other != name:
+                    same = f"this is the secret of {other} too, so whose tenants it opens is open: give each its own"
+                    self.note(("http", "api_keys", name, "key"), same)
 
     def _classes(self) -> None:
         for name, config in self.settings.classes.items():

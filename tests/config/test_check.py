@@ -23,6 +23,7 @@ limits = ["100/s"]
 """
 
 Told = Callable[..., list[str]]
+KEYS = (("a", "PW"), ("b", "URL"), ("c", "PW"))
 
 
 @pytest.fixture
@@ -204,6 +205,13 @@ def test_the_embedded_store_has_an_address_of_its_own(told: Told):
     assert told(f'{both}listen = "127.0.0.1:1"\nurl = "redis://h"') == []
     assert told(both.replace(":1", ":0") + 'listen = "127.0.0.1:0"') == []
     assert told(both) == []
+
+
+def test_two_api_keys_of_one_secret_are_a_mistake(told: Told):
+    """Whose tenants it would open could not be told; the secret itself is not told of."""
+    keys = [f'[http.api_keys.{name}]\nkey = "env:{env}"\ntenants = ["*"]\n' for name, env in KEYS]
+    said = "this is the secret of a too, so whose tenants it opens is open: give each its own"
+    assert told("".join(keys)) == [f"8: http.api_keys.c.key: {said}"]
 
 
 def test_a_table_with_a_mistake_of_its_own_still_counts_as_named(told: Told):
