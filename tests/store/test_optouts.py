@@ -222,6 +222,21 @@ async def test_a_receipt_that_says_opted_out_closes_the_sender(closed: World) ->
     assert (known.number, known.scope) == ("", "all")
 
 
+async def test_a_receipt_that_ends_nothing_closes_the_sender_too(closed: World) -> None:
+    """That of a first attempt while the resend may still be delivered; told again, it closes nothing any more."""
+    await closed.send("acme", "a")
+    [first] = await closed.take()
+    await closed.settle(unknown(first, closed.now))
+    await closed.settle(resend(first))
+    [second] = await closed.take()
+    await closed.settle(unknown(second, closed.now))
+    assert await closed.receipt(first, "undelivered", provider_id="X", reason="opted_out") == "noted"
+    assert (await optouts.get(closed.shard, SALON, ANNA)) == OptOut(ANNA, "all", closed.now // 1000, "provider", "main")
+    await optouts.open_(closed.shard, SALON, [ANNA])
+    assert await closed.receipt(first, "undelivered", provider_id="X", reason="opted_out") == "repeated"
+    assert await lists(closed) == []
+
+
 async def test_the_sandbox_speaks_for_nobody(closed: World) -> None:
     """Its carrier's codes are made up, and its numbers are real people's."""
     await closed.put(p__sandbox=[1000, []])

@@ -66,7 +66,10 @@ def apply(book: Book, r: Record, attempt: int, receipt: Receipt) -> str:
             submit(book, r, attempt, receipt.provider, receipt.provider_id)
             return _note(r, attempt, receipt, Verdict.NOTE, segment)
         case Verdict.NOTE | Verdict.CONTRADICTS:
-            return _note(r, attempt, receipt, verdict, segment)
+            word = _note(r, attempt, receipt, verdict, segment)
+            if word == Verdict.NOTE and receipt.status == State.UNDELIVERED and receipt.reason == "opted_out":
+                optouts.learn(book, r, receipt.provider)
+            return word
         case _:
             return verdict
 

@@ -130,9 +130,10 @@ def fail(book: Book, r: Record, reason: str, extra: Told) -> None:
         optouts.learn(book, r, r.provider)
     if stands(book, r):
         return
+    unwanted = is_unwanted(book, r)
     if r.maybe:
         tell_and_hold(book, r, {"reason": reason, **extra})
-    elif is_unwanted(book, r):
+    elif unwanted:
         book.finish(r, State.CANCELLED, reason="cancelled")
     else:
         book.finish(r, State.FAILED, reason=reason, **extra)

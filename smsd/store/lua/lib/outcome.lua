@@ -169,11 +169,10 @@ local function apply_receipt(key, m, receipt)
   if state == status then return 'repeated' end
   local open = FINAL[state] or others_open(m, attempt, receipt[2], receipt[3])
   local ends = status == 'delivered' or state == 'unconfirmed' or not open
-  if not ends then
-    return note(key, m, receipt, segments) or FINAL[state] and 'contradicting' or 'noted'
-  end
+  local word = not ends and (note(key, m, receipt, segments) or FINAL[state] and 'contradicting' or 'noted')
   -- Not from one that is told again: the person may have opened meanwhile what it closed.
-  if receipt[5] == 'opted_out' then opt_outs.learn(key, m, receipt[2]) end
+  if receipt[5] == 'opted_out' and (ends or word == 'noted') then opt_outs.learn(key, m, receipt[2]) end
+  if word then return word end
   if state == 'queued' then withdraw(key, m) end
   local extra = { 'provider', receipt[2], 'provider_id', place_of(m, attempt)[3], 'attempt', attempt }
   for i, name in ipairs({ 'reason', 'error_code' }) do
