@@ -94,12 +94,15 @@ class Shard:
         return sweep.sweep(self._begin(), settle_us, set(dead_routes), most=most, early_us=early_us)
 
     def put(self, settings: Settings) -> int:
-        """Puts a config in force; every limit that somebody waits at is looked at again. Returns the revision."""
+        """Puts a config in force; if it says something new, every limit that somebody waits at is looked at again.
+        Returns the revision.
+        """
         book = self._begin()
-        book.settings = book.limits.settings = settings
+        changed, book.settings = settings != book.settings, settings
+        book.limits.settings = settings
         book.revision += 1
         for line in book.lines.values():
-            if line.wake_us is not None:
+            if changed and line.wake_us is not None:
                 line.wake_us = min(line.wake_us, book.now_us)
         return book.revision
 
