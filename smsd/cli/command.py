@@ -97,6 +97,10 @@ def tenant(text: str) -> str:
     return text
 
 
+ROWS = Takes(
+    "file", "CSV with a header (commas or semicolons), or JSON lines; - is standard input", shown="FILE", default="",
+    file=True,
+)  # fmt: skip
 CONFIG = Takes("config", "the config file", "--config", "FILE", read=Path, file=True)
 JSON = switch("--json", "answer as one line of JSON")
 YES = switch("--yes", "do not ask")

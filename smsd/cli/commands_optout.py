@@ -1,6 +1,6 @@
 """The rows of the commands about who has opted out (smsd/cli/optout.py). Holds no code that does anything."""
 
-from smsd.cli.command import CONFIG, JSON, YES, Command, Takes, option, switch, whole, word
+from smsd.cli.command import CONFIG, JSON, ROWS, YES, Command, option, switch, whole, word
 
 NUMBER = word("NUMBER", "the person's, as +353861234567")
 OF = (
@@ -51,13 +51,7 @@ OPTOUTS = (
         "smsd.cli.optout:import_",
         "Close marketing, or all, to every number of a file",
         (
-            Takes(
-                "file",
-                "CSV with a header (commas or semicolons), or JSON lines; - is standard input",
-                shown="FILE",
-                default="",
-                file=True,
-            ),
+            ROWS,
             *OF,
             switch("--skip-mistakes", "take the lines without a mistake; else one mistake stops all"),
             CONFIG,

@@ -3,7 +3,7 @@
 Holds no code that does anything.
 """
 
-from smsd.cli.command import CONFIG, JSON, YES, Command, Takes, option, switch, tenant, whole, word
+from smsd.cli.command import CONFIG, JSON, ROWS, YES, Command, option, switch, tenant, whole, word
 
 NAMES = word("NAME", "what it is called; a campaign is called TENANT NAME", name="names", times="*")
 REASON = option("--reason", "TEXT", "why, kept with it")
@@ -188,13 +188,7 @@ TENANTS = (
         "smsd.cli.tenant:import_",
         "Set what a file says of many tenants",
         (
-            Takes(
-                "file",
-                "CSV with a header (commas or semicolons), or JSON lines; - is standard input",
-                shown="FILE",
-                default="",
-                file=True,
-            ),
+            ROWS,
             switch("--skip-mistakes", "set those without a mistake; else one mistake stops all"),
             CONFIG,
             JSON,

@@ -59,8 +59,7 @@ def judge(
     `attempt`: the receipt's, `of`: the message's last one; `told`: the final receipt that this attempt has, "" if none;
     `others_open`: another attempt that may have been taken has no receipt yet, so that a negative one ends nothing;
     `in_doubt`: whether any attempt was taken is not known: the outcome is unknown, or a resend waits, and this one has
-    not been told undelivered; `whole`: with it
-    every segment has its receipt, where each has one of its own.
+    not been told undelivered; `whole`: with it every segment has its receipt, where each has one of its own.
     """
     if not 1 <= attempt <= of:
         return Verdict.ORPHAN

@@ -436,17 +436,7 @@ def test_the_listing_goes_on_with_our_credentials() -> None:
 
 def test_a_found_message_tells_how_it_stands() -> None:
     """A candidate carries the status and the reason that the listing knows."""
-    item = {
-        "sid": "SM" + "a" * 32,
-        "to": "+15558675310",
-        "from": "+15017122661",
-        "body": "Hello",
-        "direction": "outbound-api",
-        "date_created": "Tue, 24 Nov 2026 05:01:45 +0000",
-        "status": "failed",
-        "error_code": 30007,
-    }
-    found = twilio().found(attempt(), HttpResponse(200, {}, msgspec.json.encode({"messages": [item]})))
+    found = twilio().found(attempt(), listed({"status": "failed", "error_code": 30007}))
     assert isinstance(found, Found)
     (candidate,) = found.candidates
     assert (candidate.provider_id, candidate.status, candidate.reason, candidate.error_code) == (
