@@ -10,6 +10,7 @@ import msgspec
 
 from smsd.core.limit import Counted, Limit, Paced, idle
 from smsd.store import keys
+from smsd.store.record import decode_lane
 from smsd.store.shard import Shard
 
 LANES_MAX = 300  # of one tenant, that are looked at
@@ -50,8 +51,8 @@ async def lanes_of(shard: Shard, tenant: str, most: int = LANES_MAX) -> list[Lan
     out: list[Lane] = []
     for name, state, queued in zip(names, packed, counts, strict=True):
         if state:
-            status, _head, scope, refused, *_ = msgspec.msgpack.decode(state)
-            out.append(Lane(name, status, scope, int(refused), int(queued)))
+            known = decode_lane(state)
+            out.append(Lane(name, known.status, known.scope, known.refused, int(queued)))
     return out
 
 

@@ -1,4 +1,4 @@
-"""The record of a message, as the scripts keep it: one msgpack array per message, typed for Python.
+"""The record of a message, and the state of a lane, as the scripts keep them: msgpack arrays, typed for Python.
 
 The order of the fields is the schema; the scripts take their indexes from here. Append only, with the version raised.
 """
@@ -75,12 +75,27 @@ class Record(Beginning, array_like=True, frozen=True):
         return max(self.entered, self.since)
 
 
+class LaneState(msgspec.Struct, array_like=True, frozen=True):
+    """How a lane stands."""
+
+    status: str  # r ready, w waits, p paused
+    head: str  # deadline us (16 digits) and arrival number (9 hex) of its first message
+    scope: str  # the limit where it waits, or the mark that pauses it
+    refused: int  # us, when a limit first refused the head; 0: none did
+    via: str  # the limit that woke it
+    holds: list[str]  # members of the key `wait` that keep its places at limits that it has already passed
+    cost: int  # the head's segments, 0 where nobody has looked
+
+
 FLAG_CANCEL, FLAG_DOUBLE, FLAG_MAYBE, FLAG_RESENT, FLAG_EARLIER = 1, 2, 4, 8, 16
 
 ECHOED_MOST = 7
 
-INDEX: dict[str, int] = {name.rstrip("_").upper(): i for i, name in enumerate(Record.__struct_fields__, 1)}
-"""Field name in the scripts -> its place, from 1."""
+INDEX: dict[str, int] = {
+    **{name.rstrip("_").upper(): i for i, name in enumerate(Record.__struct_fields__, 1)},
+    **{f"L_{name.upper()}": i for i, name in enumerate(LaneState.__struct_fields__, 1)},
+}
+"""Field name in the scripts -> its place, from 1; those of a lane's state begin with L_."""
 
 
 def echo_of(pairs: Mapping[str, str]) -> msgspec.Raw:
@@ -101,6 +116,12 @@ def decode(packed: bytes) -> Record:
     return _decoder.decode(packed)
 
 
+def decode_lane(packed: bytes) -> LaneState:
+    """Likewise."""
+    return _lane_decoder.decode(packed)
+
+
 _decoder = msgspec.msgpack.Decoder(Record)
+_lane_decoder = msgspec.msgpack.Decoder(LaneState)
 _echo = msgspec.msgpack.Decoder(list[str])
 _HEAD = {0xD9: 2, 0xDA: 3}  # bytes before a string that is not short, by the first of them

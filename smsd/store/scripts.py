@@ -28,10 +28,12 @@ def source(verb: str) -> str:
     wanted = re.search(r"^--#include (.+)$", text, re.MULTILINE)
     included = [(folder / "lib" / f"{name}.lua").read_text() for name in (wanted[1].split() if wanted else [])]
     flags = "" if verb in _MAY_GROW else " flags=allow-oom"
-    whole = "\n".join([f"#!lua{flags}", *included, text])
+    base, *others = included or [""]
+    # A function of its own: Lua allows each 200 locals, and making a closure looks through those of its own function.
+    whole = "\n".join([f"#!lua{flags}", base, "return (function()", *others, text, "end)()"])
     places = {kind: str(i) for i, kind in enumerate(keys.KINDS, 1)}
     whole = re.sub(r"\bK\.(\w+)", lambda m: f"KEYS[{places[m[1]]}]", whole)
-    return re.sub(r"\[([A-Z]+)\]", lambda m: f"[{INDEX[m[1]]}]" if m[1] in INDEX else m[0], whole)
+    return re.sub(r"\[([A-Z_]+)\]", lambda m: f"[{INDEX[m[1]]}]" if m[1] in INDEX else m[0], whole)
 
 
 @cache

@@ -3,13 +3,14 @@
 import msgspec
 import pytest
 
-from smsd.store.record import ECHOED_MOST, INDEX, Record, decode, echo_of
+from smsd.store.record import ECHOED_MOST, INDEX, LaneState, Record, decode, echo_of
 
 
 def test_the_scripts_indexes_are_the_fields_in_order() -> None:
     """Lua counts from 1; the names are the fields' in capitals."""
     assert (INDEX["VERSION"], INDEX["STATE"], INDEX["CLASS"], INDEX["TRIES"]) == (1, 2, 4, 26)
-    assert len(INDEX) == len(Record.__struct_fields__)
+    assert (INDEX["L_STATUS"], INDEX["L_HEAD"], INDEX["L_COST"]) == (1, 2, 7)
+    assert len(INDEX) == len(Record.__struct_fields__) + len(LaneState.__struct_fields__)
 
 
 def test_another_schema_is_an_error_not_a_guess() -> None:

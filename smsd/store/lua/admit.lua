@@ -88,7 +88,8 @@ end
 
 local batch = unpack_msg(ARGV[4])
 local keys, out, done, sends = {}, {}, {}, 0
-for _, e in ipairs(batch) do
+for i = 1, #batch do
+  local e = batch[i]
   if e[1] ~= 'reject' then keys[#keys + 1] = e[2] end
   if e[1] == 'send' then
     sends = sends + 1
@@ -98,14 +99,16 @@ end
 if #keys > 0 then load(keys) end
 if sends > 0 and opt_outs.some() then
   local people = {}
-  for _, e in ipairs(batch) do
+  for i = 1, #batch do
+    local e = batch[i]
     if e[1] == 'send' then people[#people + 1], people[#people + 2] = parts(e[6]), e[13] end
   end
   opt_outs.look(people)
 end
 local number = sends > 0 and call('HINCRBY', K.meta, 'arrivals', sends) - sends or 0
 local at = 4
-for i, e in ipairs(batch) do
+for i = 1, #batch do
+  local e = batch[i]
   if e[1] == 'send' then
     at, number = at + 1, number + 1
     out[i] = send(e, ARGV[at], number)

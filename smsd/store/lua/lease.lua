@@ -28,7 +28,8 @@ local pass = {} -- its parts, in one table: Lua allows 200 locals
 
 function pass.reply(keys)
   local list = {}
-  for i, key in ipairs(keys) do
+  for i = 1, #keys do
+    local key = keys[i]
     local m = record(key)
     list[i] = { m[PROVIDER], m[ATTEMPT], m[FENCE], m[ENTERED], m[DEADLINE], refused_at[key] or 0, m[FLAGS], m[TRIES],
       parts(m[LANE]).bound, punctual[key] and 1 or 0, m[LEASED], max(m[ENTERED], m[SINCE] or 0),
@@ -78,22 +79,23 @@ function pass.measure_rooms()
 end
 
 function pass.may_go(bound, name)
-  if bound == '' then return true end
   for one in string.gmatch(bound, '[^,]+') do
     if one == name then return true end
   end
   return false
 end
 
+-- An offer is {name, weight, room, its limits' scope, from when on it is open, their definitions, their states}.
 -- A provider with room for this message, by weight, and from when on; else nil and when a limit makes room (nil: no
 -- limit is what refuses).
 function pass.choose(bound, cost, order)
   local able, total, at = {}, 0, nil
-  for _, offer in ipairs(offers) do
-    if offer[3] > 0 and pass.may_go(bound, offer[1]) then
+  for i = 1, #offers do
+    local offer = offers[i]
+    if offer[3] > 0 and (bound == '' or pass.may_go(bound, offer[1])) then
       local scope = offer[4]
-      local opens = #defined(scope) > 0 and admits_at(defined(scope), states(scope), cost) or now
-      local first = front(scope)
+      if not offer[6] then offer[6], offer[7] = defined(scope), states(scope) end
+      local opens, first = admits_at(offer[6], offer[7], cost), front(scope)
       if first and first < order then
         opens = max(opens, tonumber(call('ZSCORE', K.wake, scope) or 0), horizon + 1000)
       end
@@ -109,7 +111,8 @@ function pass.choose(bound, cost, order)
   if #able == 0 then return nil, at end
   seed = seed * 48271 % 2147483647 -- Park and Miller's, exact in doubles
   local point = seed / 2147483647 * total
-  for _, offer in ipairs(able) do
+  for i = 1, #able do
+    local offer = able[i]
     point = point - offer[2]
     if point < 0 then return offer, offer[5] end
   end
@@ -156,7 +159,9 @@ end
 function pass.try(p, m, first_refused)
   local order = first_refused > 0 and rank_of(p.class) .. pad(first_refused) or pass.order_now(p.class)
   local scope, at = nil, now
-  for _, limit in ipairs(pass.limits_of(p)) do
+  local list = pass.limits_of(p)
+  for i = 1, #list do
+    local limit = list[i]
     local opens, first = admits_at(limit[2], limit[3], m[COST]), front(limit[1])
     if first and first < order then opens = max(opens, tonumber(call('ZSCORE', K.wake, limit[1]) or 0), horizon + 1) end
     if opens > at then
@@ -178,17 +183,24 @@ function pass.take(key, m, p, offer, at, first_refused)
   m[LEAD] = max(0, at - now)
   refused_at[key] = first_refused
   if first_refused > 0 then m[LIMITED] = (m[LIMITED] or 0) + max(0, at - first_refused) end
-  for _, limit in ipairs(pass.limits_of(p)) do
+  local list, tight = pass.limits_of(p), false
+  for i = 1, #list do
+    local limit = list[i]
     charge_states(limit[2], limit[3], m[COST], at)
     limits_changed[limit[1]] = true
-    punctual[key] = punctual[key] or nearly_used(limit[2], limit[3], at)
+    tight = tight or nearly_used(limit[2], limit[3], at)
   end
-  charge(offer[4], m[COST], at)
-  punctual[key] = punctual[key] or nearly_used(defined(offer[4]), states(offer[4]), at)
+  local scope = offer[4]
+  if #offer[6] > 0 then
+    charge_states(offer[6], offer[7], m[COST], at)
+    limits_changed[scope] = true
+    tight = tight or nearly_used(offer[6], offer[7], at)
+  end
+  punctual[key] = tight
   offer[3] = offer[3] - 1
   if rooms[p.class] then rooms[p.class] = rooms[p.class] - 1 end
   local share = pass.names(p.class).share
-  in_flight[offer[4]] = (in_flight[offer[4]] or 0) + 1
+  in_flight[scope] = (in_flight[scope] or 0) + 1
   in_flight[share] = (in_flight[share] or 0) + 1
   taken[#taken + 1] = key
 end
@@ -211,7 +223,8 @@ function pass.serve_lane(lane, L, budget)
   if #keys > 0 then load(keys) end
   if opt_outs.some() then opt_outs.look_at(p, keys) end
   local verdict, offer, at
-  for i, key in ipairs(keys) do
+  for i = 1, #keys do
+    local key = keys[i]
     if served >= budget or #taken >= most or (rooms[p.class] or 1) <= 0 then break end
     local m, first_refused = record(key), i == 1 and L[L_REFUSED] or 0
     local closed = m and opt_outs.covers(p, m[WHO] or '')
@@ -293,7 +306,9 @@ end
 -- The class whose turn it is: the least start tag of those with something ready and room in their share.
 function pass.next_class()
   local best, least = nil, nil
-  for _, c in ipairs(all_classes()) do
+  local list = all_classes()
+  for i = 1, #list do
+    local c = list[i]
     local name, names = c[1], pass.names(c[1])
     if (rooms[name] or 1) <= 0 then
       if first_of(K.flows, names.flows) then wake_at = min(wake_at or now + 50000, now + 50000) end

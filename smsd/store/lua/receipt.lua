@@ -17,7 +17,8 @@ local function keep_early(r)
   if r[4] == '' then return 'orphan' end
   local packed = call('HGET', K.early, name)
   local list = packed and unpack_msg(packed) or {}
-  for _, known in ipairs(list) do
+  for i = 1, #list do
+    local known = list[i]
     if known[4] == r[5] then return 'repeated' end
   end
   if #list >= 4 or (not packed and call('HLEN', K.early) >= most) then return 'dropped' end
@@ -28,11 +29,13 @@ local function keep_early(r)
 end
 
 local list, out, keys, took = unpack_msg(ARGV[5]), {}, {}, {}
-for _, r in ipairs(list) do
+for i = 1, #list do
+  local r = list[i]
   if r[1] ~= '' then keys[#keys + 1] = r[1] end
 end
 if #keys > 0 then load(keys) end
-for i, r in ipairs(list) do
+for i = 1, #list do
+  local r = list[i]
   if r[1] == '' and r[4] ~= '' then
     local refs, name = pending_h[K.ref] or {}, r[3] .. '/' .. r[4]
     local known = refs[name] or call('HGET', K.ref, name)

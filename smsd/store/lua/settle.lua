@@ -58,9 +58,15 @@ local leased = {}
 function segment.keep_ids(key, m, e)
   local ids = e[3] == 'accepted' and e[7] or {}
   if #ids > 0 then segment.count(m, e[4], 1 + #ids) end
-  for _, id in ipairs(ids) do remember_id(key, m, e[4], e[5], id) end
+  for i = 1, #ids do
+    local id = ids[i]
+    remember_id(key, m, e[4], e[5], id)
+  end
   apply_early(key, m, e[4], e[5], e[6])
-  for _, id in ipairs(ids) do apply_early(key, m, e[4], e[5], id) end
+  for i = 1, #ids do
+    local id = ids[i]
+    apply_early(key, m, e[4], e[5], id)
+  end
 end
 
 function leased.accepted(key, m, e)
@@ -187,9 +193,13 @@ local function late(key, m, e)
 end
 
 local entries, keys, out = unpack_msg(ARGV[4]), {}, {}
-for i, e in ipairs(entries) do keys[i] = e[1] end
+for i = 1, #entries do
+  local e = entries[i]
+  keys[i] = e[1]
+end
 load(keys)
-for i, e in ipairs(entries) do
+for i = 1, #entries do
+  local e = entries[i]
   local key = e[1]
   local m = record(key)
   if not m then

@@ -1,9 +1,6 @@
 -- lane: lanes, flows and the places where lanes wait. Every move between ready, waiting, paused and empty is here.
--- A lane is tenant|class|route|sender|campaign|providers; its first three parts name its flow. State of a lane, packed:
--- {status r/w/p, head, scope, first_refused_us, via, holds, cost}; head = deadline us (16 digits) .. arrival number (9
--- hex); via = the limit that woke it; holds = members of K.wait that keep its places at limits that it has already
--- passed; cost = the head's segments, 0 where nobody has looked.
-local L_STATUS, L_HEAD, L_SCOPE, L_REFUSED, L_VIA, L_HOLDS, L_COST = 1, 2, 3, 4, 5, 6, 7
+-- A lane is tenant|class|route|sender|campaign|providers; its first three parts name its flow. L, a lane's state, is
+-- packed as LaneState in record.py has it.
 local SCALE = 5040 -- of the fair tags: 1/weight is whole for weights to 10; tags stay below 2^53 for years
 local lanes, lanes_changed, flows, virtual, fronts = {}, {}, {}, {}, {}
 local first_ready = {} -- flow -> its first member of K.ready, false: none, nil: look

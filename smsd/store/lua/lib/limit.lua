@@ -2,6 +2,7 @@
 -- A definition is {segments 0/1, N, P us, b, T us, paced 0/1}; a state {segments, P, N, b, T, TAT} when paced,
 -- {segments, P, N, since, 0, sum, cell, count, first, tail} when counted: cells of P/60, the newest kept apart.
 local definitions, limits, limits_changed = {}, {}, {}
+local rolled = {} -- counted states that are at now
 local ahead = 0 -- us: what a limit admits so soon may be charged now, for its own instant; only a lease has it
 local tenants = {}
 
@@ -73,6 +74,7 @@ end
 -- The cell that charges now go to. One that was written ahead (a cost above N) may be there already.
 local function open_cell(state, cell)
   if cell == state[7] then return end
+  rolled[state] = nil
   if state[8] > 0 then state[10] = state[10] .. int(state[7]) .. ':' .. int(state[8]) .. ',' end
   state[7], state[8] = cell, 0
   state[10] = string.gsub(state[10], '(%d+):(%d+),', function(at, n)
@@ -84,6 +86,7 @@ end
 
 -- Brings a counted state to now: closes the newest cell when its time is over, drops those that left the window.
 local function roll(state)
+  if rolled[state] then return end
   local first = cell_at(state[2], now - state[2] - keep[3])
   open_cell(state, cell_at(state[2], now))
   if first ~= state[9] then
@@ -96,6 +99,7 @@ local function roll(state)
     end
     state[6], state[9], state[10] = total, first, table.concat(tail)
   end
+  rolled[state] = true
 end
 
 -- Whether a charge may still be inside a window that ends now. What is not binds nothing, tidied away or not.
@@ -118,7 +122,8 @@ local function states(scope)
     busy = busy or alive[i]
   end
   got = {}
-  for i, def in ipairs(defs) do
+  for i = 1, #defs do
+    local def = defs[i]
     local found
     for j, state in pairs(old) do
       if state[1] == def[1] and state[2] == def[3] then found = j end
@@ -163,7 +168,8 @@ end
 -- The instant at which all of `list` admit `segments`; `now` or earlier: at once.
 local function admits_at(defs, list, segments)
   local at = now
-  for i, def in ipairs(defs) do
+  for i = 1, #defs do
+    local def = defs[i]
     local cost, state = def[1] == 1 and segments or 1, list[i]
     if def[6] == 1 then
       at = max(at, state[6] + (min(cost, def[2]) - def[4]) * def[5])
@@ -181,7 +187,8 @@ end
 
 -- Charges for the instant `at`, from now on.
 local function charge_states(defs, list, segments, at)
-  for i, def in ipairs(defs) do
+  for i = 1, #defs do
+    local def = defs[i]
     local cost, state = def[1] == 1 and segments or 1, list[i]
     if def[6] == 1 then
       state[6] = max(state[6], at) + cost * def[5]
@@ -193,16 +200,10 @@ local function charge_states(defs, list, segments, at)
   end
 end
 
-local function charge(scope, segments, at)
-  local defs = defined(scope)
-  if #defs == 0 then return end
-  charge_states(defs, states(scope), segments, at)
-  limits_changed[scope] = true
-end
-
 -- Whether a quarter of a limit is used: what was charged last then has to leave in time, lest a window is over.
 local function nearly_used(defs, list, at)
-  for i, def in ipairs(defs) do
+  for i = 1, #defs do
+    local def = defs[i]
     local state = list[i]
     if def[6] == 1 and 4 * (state[6] - at) >= def[4] * def[5] then return true end
     if def[6] == 0 and 4 * state[6] >= def[2] then return true end

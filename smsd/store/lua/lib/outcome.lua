@@ -35,14 +35,16 @@ local function flush_released()
 end
 
 local function place_of(m, attempt)
-  for _, taken in ipairs(m[TAKEN]) do
+  for i = 1, #m[TAKEN] do
+    local taken = m[TAKEN][i]
     if taken[1] == attempt then return taken end
   end
   return nil
 end
 
 function segment.count(m, attempt, segments)
-  for _, taken in ipairs(m[TAKEN]) do
+  for i = 1, #m[TAKEN] do
+    local taken = m[TAKEN][i]
     if taken[1] == attempt and (taken[5] or 1) < segments then taken[5] = segments end
   end
 end
@@ -54,14 +56,16 @@ function segment.tell(taken, status, reason, error_code)
 end
 
 function segment.place_of(m, attempt, provider_id)
-  for _, taken in ipairs(m[TAKEN]) do
+  for i = 1, #m[TAKEN] do
+    local taken = m[TAKEN][i]
     if taken[1] == attempt and taken[3] == provider_id then return taken end
   end
   return place_of(m, attempt)
 end
 
 function segment.all_delivered(m, attempt, segments)
-  for _, taken in ipairs(m[TAKEN]) do
+  for i = 1, #m[TAKEN] do
+    local taken = m[TAKEN][i]
     if taken[1] == attempt and taken[4] == 'delivered' then segments = segments - 1 end
   end
   return segments <= 0
@@ -71,7 +75,7 @@ end
 local function remember_id(key, m, attempt, provider, provider_id)
   local taken = place_of(m, attempt)
   if taken and taken[3] == provider_id and taken[2] == provider then return end
-  if provider_id ~= '' then hset(K.ref, provider .. '/' .. provider_id, attempt .. '.' .. key) end
+  if provider_id ~= '' then hset(K.ref, provider .. '/' .. provider_id, int(attempt) .. '.' .. key) end
   if not taken then
     m[TAKEN][#m[TAKEN] + 1] = { attempt, provider, provider_id, '' }
   elseif taken[3] == '' and taken[2] == provider then
@@ -98,7 +102,7 @@ local function submit(key, m, attempt, provider, provider_id)
   local said = opt_outs.said_by(m)
   if said then hset(K.last, said, key) end
   zset(K.await, key, now + receipt_timeout(m[CLASS]))
-  emit(key, m, 'submitted', { 'provider', provider, 'provider_id', provider_id, 'attempt', attempt })
+  emit(key, m, 'submitted', { 'provider', provider, 'provider_id', provider_id, 'attempt', int(attempt) })
 end
 
 -- Into the history, once for each segment that has receipts of its own.
@@ -114,7 +118,8 @@ end
 -- Whether another attempt may have been taken, of which no receipt has come. Under one idempotency key several have one
 -- id, and one receipt.
 local function others_open(m, attempt, provider, provider_id)
-  for _, taken in ipairs(m[TAKEN]) do
+  for i = 1, #m[TAKEN] do
+    local taken = m[TAKEN][i]
     local same = provider_id ~= '' and taken[3] == provider_id and taken[2] == provider
     if taken[1] ~= attempt and segment.is_open(m, taken) and not same then return true end
   end
@@ -129,7 +134,8 @@ local function apply_receipt(key, m, receipt)
   local whose = taken and taken[2] or attempt == m[ATTEMPT] and m[PROVIDER] or receipt[2]
   if attempt < 1 or attempt > m[ATTEMPT] or whose ~= receipt[2] then return 'orphan' end
   if state == 'leased' then
-    for _, known in ipairs(m[PARKED]) do
+    for i = 1, #m[PARKED] do
+      local known = m[PARKED][i]
       if known[1] == attempt and known[3] == receipt[3] and known[4] == status then return 'repeated' end
     end
     -- Two for each of the segments that a message may have, and some more.
@@ -157,7 +163,8 @@ local function apply_receipt(key, m, receipt)
     if taken[4] == status then return 'repeated' end
     if final and taken[4] ~= 'delivered' then segment.tell(taken, status, receipt[5], receipt[6]) end
   elseif final and taken[4] ~= 'delivered' then
-    for _, t in ipairs(m[TAKEN]) do
+    for i = 1, #m[TAKEN] do
+      local t = m[TAKEN][i]
       if t[1] == attempt then segment.tell(t, status, receipt[5], receipt[6]) end
     end
   end
@@ -174,7 +181,7 @@ local function apply_receipt(key, m, receipt)
   if receipt[5] == 'opted_out' and (ends or word == 'noted') then opt_outs.learn(key, m, receipt[2]) end
   if word then return word end
   if state == 'queued' then withdraw(key, m) end
-  local extra = { 'provider', receipt[2], 'provider_id', place_of(m, attempt)[3], 'attempt', attempt }
+  local extra = { 'provider', receipt[2], 'provider_id', place_of(m, attempt)[3], 'attempt', int(attempt) }
   for i, name in ipairs({ 'reason', 'error_code' }) do
     if receipt[4 + i] ~= '' then
       extra[#extra + 1] = name

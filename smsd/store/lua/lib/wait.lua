@@ -134,7 +134,8 @@ local segment = {}
 
 -- Whether an attempt was told undelivered, as a whole or a segment of it: what comes after that proves nothing more.
 function segment.undelivered(m, attempt)
-  for _, taken in ipairs(m[TAKEN]) do
+  for i = 1, #m[TAKEN] do
+    local taken = m[TAKEN][i]
     if taken[1] == attempt and taken[4] == 'undelivered' then return true end
   end
   return false
@@ -149,7 +150,8 @@ end
 -- undelivered where every receipt has come.
 local function stands(key, m)
   local open, over
-  for _, taken in ipairs(m[TAKEN]) do
+  for i = 1, #m[TAKEN] do
+    local taken = m[TAKEN][i]
     if segment.is_open(m, taken) then
       open = open or taken
     elseif taken[4] == 'undelivered' then
