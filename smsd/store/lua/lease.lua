@@ -88,15 +88,15 @@ end
 -- An offer is {name, weight, room, its limits' scope, from when on it is open, their definitions, their states}.
 -- A provider with room for this message, by weight, and from when on; else nil and when a limit makes room (nil: no
 -- limit is what refuses).
-function pass.choose(bound, cost, order)
-  local able, total, at = {}, 0, nil
+function pass.choose(p, cost, first_refused)
+  local able, total, at, bound = {}, 0, nil, p.bound
   for i = 1, #offers do
     local offer = offers[i]
     if offer[3] > 0 and (bound == '' or pass.may_go(bound, offer[1])) then
       local scope = offer[4]
       if not offer[6] then offer[6], offer[7] = defined(scope), states(scope) end
-      local opens, first = admits_at(offer[6], offer[7], cost), front(scope)
-      if first and first < order then
+      local opens = admits_at(offer[6], offer[7], cost)
+      if somebody_waits ~= false and pass.comes_after(scope, p.class, first_refused) then
         opens = max(opens, tonumber(call('ZSCORE', K.wake, scope) or 0), horizon + 1000)
       end
       if opens <= horizon then
@@ -136,12 +136,14 @@ function pass.limits_of(p)
   return p.limits
 end
 
--- The place in a line of one that comes to it now.
+-- Whether somebody waits at a limit who comes before a head that was refused first at that time (0: comes now).
 local orders = {}
 
-function pass.order_now(class)
+function pass.comes_after(scope, class, first_refused)
+  local first = front(scope)
+  if not first then return false end
   orders[class] = orders[class] or rank_of(class) .. pad(now)
-  return orders[class]
+  return first < (first_refused > 0 and rank_of(class) .. pad(first_refused) or orders[class])
 end
 
 -- The names under which the store keeps a class of this route.
@@ -157,21 +159,22 @@ end
 
 -- What can be done with a head: 'take' offer at | 'wait' scope at | 'room' at.
 function pass.try(p, m, first_refused)
-  local order = first_refused > 0 and rank_of(p.class) .. pad(first_refused) or pass.order_now(p.class)
-  local scope, at = nil, now
+  local scope, at, cost = nil, now, m[COST]
   local list = pass.limits_of(p)
   for i = 1, #list do
     local limit = list[i]
-    local opens, first = admits_at(limit[2], limit[3], m[COST]), front(limit[1])
-    if first and first < order then opens = max(opens, tonumber(call('ZSCORE', K.wake, limit[1]) or 0), horizon + 1) end
+    local opens = admits_at(limit[2], limit[3], cost)
+    if somebody_waits ~= false and pass.comes_after(limit[1], p.class, first_refused) then
+      opens = max(opens, tonumber(call('ZSCORE', K.wake, limit[1]) or 0), horizon + 1)
+    end
     if opens > at then
       at = opens
       if opens > horizon then scope = limit[1] end
     end
   end
   if scope then return 'wait', scope, at end
-  local offer, opens = pass.choose(p.bound, m[COST], order)
-  if offer then return 'take', offer, max(at, opens) end
+  local offer, opens = pass.choose(p, cost, first_refused)
+  if offer then return 'take', offer, at > opens and at or opens end
   if p.bound ~= '' then return 'wait', 'p:' .. match(p.bound, '^[^,]+'), max(opens or 0, now + 50000) end
   return 'room', nil, opens and pass.before(opens)
 end
@@ -180,7 +183,7 @@ function pass.take(key, m, p, offer, at, first_refused)
   fence = fence or call('HINCRBY', K.meta, 'fence', 1)
   set_state(key, m, 'leased')
   m[ATTEMPT], m[FENCE], m[PROVIDER], m[LEASED] = m[ATTEMPT] + 1, fence, offer[1], at
-  m[LEAD] = max(0, at - now)
+  m[LEAD] = at - now
   refused_at[key] = first_refused
   if first_refused > 0 then m[LIMITED] = (m[LIMITED] or 0) + max(0, at - first_refused) end
   local list, tight = pass.limits_of(p), false

@@ -62,8 +62,9 @@ end
 
 -- The cell of a counted limit at an instant, and the first instant at which no window reaches into a cell; both exact.
 local function cell_at(period, at)
-  local whole = floor(at / period)
-  return whole * 60 + floor((at - whole * period) * 60 / period)
+  local rest = at % period
+  local cell = rest * 60 / period
+  return (at - rest) / period * 60 + cell - cell % 1
 end
 
 local function leaves_at(period, cell)
@@ -151,8 +152,8 @@ end
 
 -- When a counted state next has room for `cost`: the end of the cell whose leaving makes it.
 local function counted_wake(state, cost)
-  roll(state)
-  local used, room = state[6], state[3] - min(cost, state[3])
+  if not rolled[state] then roll(state) end
+  local used, room = state[6], cost < state[3] and state[3] - cost or 0
   if used <= room then return now end
   local cells = { { state[7], state[8] } }
   for at, n in string.gmatch(state[10], '(%d+):(%d+),') do cells[#cells + 1] = { tonumber(at), tonumber(n) } end
@@ -169,31 +170,33 @@ end
 local function admits_at(defs, list, segments)
   local at = now
   for i = 1, #defs do
-    local def = defs[i]
-    local cost, state = def[1] == 1 and segments or 1, list[i]
+    local def, state, opens = defs[i], list[i], nil
+    local cost = def[1] == 1 and segments or 1
     if def[6] == 1 then
-      at = max(at, state[6] + (min(cost, def[2]) - def[4]) * def[5])
+      opens = state[6] + ((cost < def[2] and cost or def[2]) - def[4]) * def[5]
     else
-      at = max(at, counted_wake(state, cost))
+      opens = counted_wake(state, cost)
     end
+    if opens > at then at = opens end
   end
   return at
 end
 
 -- Where a charge is counted: now, but a cost above N, which leaves alone, rests for cost/N periods.
 local function cell_of(state, def, cost, at)
-  return cell_at(state[2], at + ceil(max(0, cost - def[2]) * def[3] / def[2]))
+  if cost > def[2] then at = at + ceil((cost - def[2]) * def[3] / def[2]) end
+  return cell_at(state[2], at)
 end
 
 -- Charges for the instant `at`, from now on.
 local function charge_states(defs, list, segments, at)
   for i = 1, #defs do
-    local def = defs[i]
-    local cost, state = def[1] == 1 and segments or 1, list[i]
+    local def, state = defs[i], list[i]
+    local cost = def[1] == 1 and segments or 1
     if def[6] == 1 then
-      state[6] = max(state[6], at) + cost * def[5]
+      state[6] = (state[6] > at and state[6] or at) + cost * def[5]
     else
-      roll(state)
+      if not rolled[state] then roll(state) end
       open_cell(state, cell_of(state, def, cost, at))
       state[6], state[8] = state[6] + cost, state[8] + cost
     end
