@@ -4,6 +4,7 @@ Never starts half of it: what cannot start is refused, with every reason. Import
 """
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +53,11 @@ def prepare(settings: Settings) -> tuple[Config, Embedded | None]:
 
 
 def end(embedded: Embedded | None, log: FilteringBoundLogger) -> None:
-    """Lets go of the embedded store. One that hangs is told of and left: it may still be writing its file."""
+    """When the event loop is over: lets go of the embedded store. One that hangs is told of and left: it may still be
+    writing its file. From now on signals are ignored: one could only end us before the store, or in place of our code.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     try:
         if embedded is not None:
             embedded.stop()

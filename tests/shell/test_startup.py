@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,15 @@ from smsd.shell.startup import EXIT_MISTAKE, Refused, Settings, end, prepare
 from smsd.store import embedded as module
 from tests.support.config import write
 from tests.support.logs import Logs
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Those that a process ignores once it ends, as they were."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_a_config_for_another_server(tmp_path: Path) -> None:
@@ -30,6 +42,7 @@ def test_the_embedded_store_is_started(tmp_path: Path) -> None:
     assert not (tmp_path / "store" / "store.json").exists()
 
 
+@pytest.mark.usefixtures("signals")
 def test_an_embedded_store_that_hangs_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it does not end, the log says which process that is, instead of a traceback."""
     monkeypatch.setattr(module, "STOP_S", 0.1)
@@ -63,3 +76,19 @@ def test_an_embedded_store_that_cannot_start(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file, not a folder")
     with pytest.raises(Refused, match="data_dir"):
         prepare(Settings(config=write(tmp_path)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_in_the_last_moments_changes_nothing(number: signal.Signals) -> None:
+    """Not even when the interpreter itself is ending, which takes handlers away: the exit code stays ours."""
+    script = (
+        "import os, sys\n"
+        "from smsd.shell.startup import end\n"
+        "class Last:\n"
+        "    def __init__(self, kill, pid): self.kill, self.pid = kill, pid\n"
+        f"    def __del__(self): self.kill(self.pid, {number.value})\n"
+        "end(None, None)\n"
+        "sys.last = Last(os.kill, os.getpid())\n"
+        "sys.exit(3)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=30).returncode == 3  # noqa: S603
