@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from smsd.cli.say import Code, Trouble, agreed, answer, moment, one_line, run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from smsd.control.dead import Letter, Page, Wanted
 
 
@@ -85,6 +87,7 @@ async def _redrive(wanted: "Wanted", limit: int, config: Path, *, yes: bool, jso
 
     async with reach(config) as store:
         these = await dead.found(store.shards, wanted)
+        absent = dead.missing(wanted, these)
         these = these[:limit] if limit else these
         stay = sum(not one.stream for one in these)
         if these:
@@ -94,8 +97,9 @@ async def _redrive(wanted: "Wanted", limit: int, config: Path, *, yes: bool, jso
     parts = [f"{done.redriven:,} redriven"]
     parts += [f"{done.gone:,} gone meanwhile"] if done.gone else []
     parts += [f"{done.left:,} stay: they came from no inbox, so purge them or send anew"] if done.left else []
+    parts += _absent(absent)
     answer(done, "; ".join(parts) if these else "no dead entry is there, or none of these", json=json)
-    return Code.NOT if done.left else Code.OK
+    return Code.NOT if done.left or absent else Code.OK
 
 
 def purge(
@@ -121,12 +125,14 @@ async def _purge(wanted: "Wanted", limit: int, config: Path, *, yes: bool, json:
 
     async with reach(config) as store:
         these = await dead.found(store.shards, wanted)
+        absent = dead.missing(wanted, these)
         these = these[:limit] if limit else these
         if these:
             agreed(f"This forgets {_entries(len(these))} for good.", yes=yes)
         purged = await dead.purge(store.shards, these)
-    answer({"purged": purged}, f"{purged:,} purged" if these else "no dead entry is there, or none of these", json=json)
-    return Code.OK
+    said = "; ".join([f"{purged:,} purged", *_absent(absent)]) if these else "no dead entry is there, or none of these"
+    answer({"purged": purged}, said, json=json)
+    return Code.NOT if absent else Code.OK
 
 
 def _name(text: str) -> str:
@@ -136,6 +142,14 @@ def _name(text: str) -> str:
     if not is_name(text):
         raise Trouble(f'"{text}" is no id of a dead entry, as 1764288000000-0: smsd dead list tells them', Code.MISTAKE)
     return text
+
+
+def _absent(names: "Sequence[str]") -> list[str]:
+    """What is said of entries that were named and are not there (or not of what else was asked for)."""
+    if not names:
+        return []
+    rest = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return [f"not there: {', '.join(names[:3])}{rest}"]
 
 
 def _entries(n: int) -> str:

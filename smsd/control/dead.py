@@ -152,6 +152,12 @@ async def found(shards: Sequence[Shard], wanted: Wanted) -> list[Dead]:
     return sorted(there, key=_order)
 
 
+def missing(wanted: Wanted, these: Iterable[Dead]) -> list[str]:
+    """The names that were asked for and that none of these has."""
+    there = {name for one in these for name in (one.id, f"{one.id}@{one.shard}")}
+    return sorted(wanted.ids - there)
+
+
 async def redrive(shards: Sequence[Shard], these: Iterable[Dead]) -> Redriven:
     """Each goes back into its inbox in the step that takes it off the dead, so that none is lost or doubled."""
     inboxes: dict[tuple[int, str], list[str]] = defaultdict(list)

@@ -80,6 +80,17 @@ async def test_purging_says_how_many_and_wants_a_yes(typed: Typed, there: Redis)
     assert typed("dead purge --yes").out == "no dead entry is there, or none of these\n"
 
 
+async def test_one_that_was_named_and_is_not_there_is_told(typed: Typed, there: Redis) -> None:
+    """What is there is done; the exit code says that it was not all."""
+    done = typed("dead redrive 1000-0 9-9 --yes")
+    assert (done.code, done.out) == (1, "1 redriven; not there: 9-9\n")
+    done = typed("dead purge 2000-0 6-6 7-7 8-8 9-9 --yes")
+    assert (done.code, done.out) == (1, "1 purged; not there: 6-6, 7-7, 8-8 and 1 more\n")
+    for verb in ("redrive", "purge"):
+        nothing = typed(f"dead {verb} 9-9 --yes")
+        assert (nothing.code, nothing.out) == (1, "no dead entry is there, or none of these\n")
+
+
 @pytest.mark.parametrize("line", ["list --limit 0", "list --limit 1001", "list --older x", "purge 12 --yes"])
 def test_a_page_or_a_name_that_is_none_is_told(typed: Typed, line: str) -> None:
     """In one line, and nothing is done."""

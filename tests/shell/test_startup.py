@@ -91,4 +91,4 @@ def test_a_signal_in_the_last_moments_changes_nothing(number: signal.Signals) ->
         "sys.last = Last(os.kill, os.getpid())\n"
         "sys.exit(3)\n"
     )
-    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=30).returncode == 3  # noqa: S603
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=30).returncode == 3
