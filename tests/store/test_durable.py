@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as StoreTimeout
 
-from smsd.store import keys
+from smsd.store import durable, keys
 from smsd.store.durable import DurableScripts
 from smsd.store.shard import Offer, Shard
 from tests.support.valkey import Valkey
@@ -28,6 +29,28 @@ async def test_a_strict_lease_survives_a_crash_of_the_store(start_valkey: Callab
     server.kill()
     server.start()
     await client.connection_pool.disconnect()
+    record = await world.shard.record("acme/a1")
+    assert record is not None
+    assert record.state == "leased"
+    await client.aclose()
+
+
+async def test_a_lease_that_is_asked_again_is_believed_no_sooner(
+    start_valkey: Callable[..., Valkey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked again by another connection, which has written nothing else, a lease waits for the disk as before."""
+    client = Redis.from_url(start_valkey(appendonly=True, fsync="everysec").url)
+    world = World(client)
+    await world.put()
+    await world.send("acme", "a1")
+    await client.config_set("appendfsync", "no")  # from now on nothing is ever told to be on the disk
+    monkeypatch.setattr(durable, "WAIT_MS", 50)
+    strict = Shard(client, clock_step_us=0, strict=True)
+    strict.now_us = world.now
+    for _ in range(2):
+        with pytest.raises(StoreTimeout, match="append-only"):
+            await strict.lease("default", [Offer("main", 1, 10)], n=5, request="r", process="p", span_us=13 * SECOND)
+        await client.connection_pool.disconnect()
     record = await world.shard.record("acme/a1")
     assert record is not None
     assert record.state == "leased"

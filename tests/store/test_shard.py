@@ -104,13 +104,15 @@ async def test_one_guilty_entry_does_not_keep_back_its_batch(world: World) -> No
 
 
 async def test_a_lease_that_is_asked_for_again_gives_the_same_messages(world: World) -> None:
-    """A lost reply costs nothing: under the same request the same messages come back, charged once."""
+    """A lost reply costs nothing: under the same request the same messages come back, charged once and as they were."""
     await world.send("acme", "a1")
     ask = {"n": 5, "request": "r-lost", "process": "p1", "span_us": 13 * SECOND}
     first = await world.shard.lease("default", [Offer("main", 1, 10)], **ask)
+    world.pass_time(SECOND // 2)
     again = await world.shard.lease("default", [Offer("main", 1, 10)], **ask)
     assert again.messages == first.messages
     assert len(again.messages) == 1
+    assert again.taken_us == first.taken_us == world.now - SECOND // 2
     await world.accept(first.messages[0])
     assert (await world.shard.lease("default", [Offer("main", 1, 10)], **ask)).messages == []
 

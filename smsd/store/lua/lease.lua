@@ -7,7 +7,7 @@
 --        what a limit admits within ahead_us is leased now, charged for its own instant, and starts then
 -- Output {msgpack of {again, wake_us (0: nothing known), revision, {{provider, attempt, fence, entered, deadline,
 --        refused, flags, tries, bound, punctual 0/1, start_us, since_us}..}, ended, refused by limits of kind
---        t, c, s, p, now_us}, then one message (opaque bytes) per leased}
+--        t, c, s, p, charged_us (now, or when the request came first)}, then one message (opaque bytes) per leased}
 --        ended = {class \31 state \31 reason = how many ended so}
 --#include base limit lane wait optout outcome bell
 local refused_call = begin()
@@ -18,7 +18,7 @@ local route, most, request, process, span, offers, seed, looks, q =
 local BEHIND_US = 50000 -- how much later than the one who looks first the others look
 local taken, heads, rooms = {}, {}, {}
 ahead = ask[10]
-local horizon = now + ahead
+local horizon, since = now + ahead, now -- since: when these messages were charged
 local fence, stop, wake_at, again = nil, false, nil, false
 seed = seed % 2147483646 + 1
 local in_flight, refused_at, punctual = {}, {}, {}
@@ -36,14 +36,15 @@ function pass.reply(keys)
     }
   end
   local revision = tonumber(call('HGET', K.conf, 'revision') or 0)
-  local out = { pack({ again and 1 or 0, wake_at or 0, revision, list, tally, refusals, now }) }
+  local out = { pack({ again and 1 or 0, wake_at or 0, revision, list, tally, refusals, since }) }
   if #keys > 0 then
     for i, body in ipairs(call('HMGET', K.body, unpack(keys))) do out[i + 1] = body end
   end
   return out
 end
 
--- The same request again: what it leased and has not settled.
+-- The same request again: what it leased and has not settled. The clock is written, as by every lease: who waits for
+-- the disk waits for what its connection has written, and this may be another one (durable.py).
 function pass.repeated()
   local before, last = match(call('HGET', K.batch, 'q:' .. process .. '|' .. route) or '', '^(%S+) (%d+)$')
   if before ~= request then return nil end
@@ -53,8 +54,11 @@ function pass.repeated()
   load(keys)
   for _, key in ipairs(keys) do
     local m = record(key)
-    if m and m[STATE] == 'leased' and int(m[FENCE]) == last then held[#held + 1] = key end
+    if m and m[STATE] == 'leased' and int(m[FENCE]) == last then
+      held[#held + 1], since = key, m[LEASED] - (m[LEAD] or 0)
+    end
   end
+  call('HSET', K.meta, 'hwm', int(now))
   return held
 end
 
