@@ -113,7 +113,15 @@ class Supervisor:
         """One worker's place: filled until the end."""
         wait_s = 0.0
         while not self._stopping.is_set():
-            worker = self._workers[place] = await self._start()
+            try:
+                worker = self._workers[place] = await self._start()
+            except (
+                OSError
+            ) as error:  # no memory, no process, no file is to be had now; a place left empty sends nothing
+                wait_s = _longer(wait_s)
+                self._log.error("worker_not_started", place=place, error=str(error), again_in_s=wait_s)
+                await self._rest(wait_s)
+                continue
             pid = worker.process.pid
             self._log.info("worker_started", place=place, pid=pid)
             if self._stopping.is_set():
@@ -129,19 +137,30 @@ class Supervisor:
                 self._stopping.set()
                 return
             steady = time.monotonic() - worker.serves_since > STEADY_S
-            wait_s = FIRST_WAIT_S if steady or not wait_s else min(LARGEST_WAIT_S, wait_s * 2)
+            wait_s = FIRST_WAIT_S if steady else _longer(wait_s)
             self._log.warning("worker_ended", place=place, pid=pid, code=code, again_in_s=wait_s)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._stopping.wait()
+            await self._rest(wait_s)
+
+    async def _rest(self, wait_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._stopping.wait()
 
     async def _start(self) -> "_Child":
         ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=theirs.fileno(), env=self._env, pass_fds=self._pass_fds
-            )
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *self._command, stdin=theirs.fileno(), env=self._env, pass_fds=self._pass_fds
+                )
+        except BaseException:
+            ours.close()
+            raise
         return _Child(process, ours, self._on_sandbox, self._serves)
+
+
+def _longer(wait_s: float) -> float:
+    return min(LARGEST_WAIT_S, wait_s * 2) or FIRST_WAIT_S
 
 
 class _Child:

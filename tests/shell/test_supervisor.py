@@ -1,5 +1,6 @@
 """A parent and its workers as real processes: what dies comes back, and nobody outlives the parent."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -14,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from smsd.shell import log as logs
 from smsd.shell.listening import address, bind
 from smsd.shell.startup import Settings
-from smsd.shell.supervisor import FOLDERS, metrics_folder, run_many
+from smsd.shell.supervisor import FOLDERS, Supervisor, metrics_folder, run_many
 from tests.support.config import free_address, write
+from tests.support.gateway import Lines
 
 PARENT = """
 import asyncio, os, sys
@@ -128,6 +131,23 @@ def test_who_never_serves_is_waited_for(start: Start, worker: str) -> None:
     """A worker that ends before it serves, or as soon as it does, is started again after waits that double."""
     parent = start(worker, 1)
     assert [logged(parent, "worker_ended")["again_in_s"] for _ in range(3)] == [0.1, 0.2, 0.4]
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    """Where the system gives no process now, the place is filled when it does, and the log says what is in the way."""
+    program, lines = tmp_path / "worker", Lines()
+    supervisor = Supervisor([str(program)], 1, logs.setup(file=lines))
+    running = asyncio.create_task(supervisor.run())
+    told = await lines.until("worker_not_started", 2)
+    assert [one["again_in_s"] for one in told[:2]] == [0.1, 0.2]
+    assert "No such file" in told[0]["error"]
+    ready = program.with_suffix(".new")
+    ready.write_text("#!/bin/sh\nread line\n")
+    ready.chmod(0o700)
+    ready.rename(program)
+    await lines.until("worker_started")
+    supervisor.stop()
+    await running
 
 
 def test_workers_stay_in_the_parents_group(start: Start) -> None:
