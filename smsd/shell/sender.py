@@ -212,7 +212,7 @@ class Sender:
 
     def _trouble(self, error: Exception) -> None:
         self.metrics.store_error("settle")
-        if isinstance(error, ResponseError):
+        if not isinstance(error, (*AWAY, ClockDiffers)):
             self.log.error("settle_failed", error=str(error))
 
 

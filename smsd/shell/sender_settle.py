@@ -7,13 +7,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import msgspec
-from redis.exceptions import ResponseError
 
 from smsd.core.health import Health, Ticket
 from smsd.core.outcome import Outcome
 from smsd.message import Leased
 from smsd.store.connect import AWAY
-from smsd.store.shard import ClockDiffers, Shard
+from smsd.store.shard import UNFIT, ClockDiffers, Shard
 
 BATCH_MAX = 100
 WAIT_FIRST_S = 0.05
@@ -78,7 +77,7 @@ class Settler:
                 return await self._shard.settle(outcomes)
             except (*AWAY, ClockDiffers) as error:
                 self._trouble(error)
-            except ResponseError as error:
+            except UNFIT as error:
                 self._trouble(error)
                 if len(outcomes) > 1:  # Lua does not roll back: one by one, so that only the guilty one suffers
                     return [(await self._write([one]))[0] for one in outcomes]

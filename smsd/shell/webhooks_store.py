@@ -10,10 +10,10 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from smsd.shell.metrics import Metrics
-from smsd.store.shard import ClockDiffers, ReceiptFor, Shard
+from smsd.store.shard import UNFIT, ClockDiffers, ReceiptFor, Shard
 
 if TYPE_CHECKING:
     from smsd.shell.traces import Traces
@@ -131,10 +131,10 @@ class Batch:
 
     async def _write_batch(self, batch: Sequence[Offer]) -> None:
         receipts = [offer.receipt for offer in batch]
-        traced = await self._traces.known(self._shard, receipts) if self._traces is not None else None
         try:
+            traced = await self._traces.known(self._shard, receipts) if self._traces is not None else None
             words = await self._shard.receipts(receipts)
-        except ResponseError as error:
+        except UNFIT as error:
             if len(batch) > 1:  # the guilty one must not hold up the others
                 for one in batch:
                     await self._write_batch([one])

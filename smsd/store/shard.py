@@ -25,6 +25,11 @@ from smsd.store.values import Lease, Offer, ReceiptFor, Swept, Unsure
 PASSING = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError)
 """What the store answers when it cannot write now, whatever the entry is."""
 
+UNFIT = (ResponseError, ValueError, TypeError)
+"""What a call raises when one of its entries cannot be taken, or not even be written (a text that has no UTF-8). Those
+of PASSING and of connect.AWAY come first.
+"""
+
 Fields = tuple[tuple[bytes, bytes], ...]
 """An entry's original fields."""
 

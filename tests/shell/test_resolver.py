@@ -224,6 +224,20 @@ async def test_a_fault_in_one_look_up_hinders_no_other(doubts: Doubts, gateway: 
     assert (await doubts.last("acme/good"))["state"] == "submitted"
 
 
+async def test_what_cannot_be_written_hinders_no_other(doubts: Doubts, gateway: Gateway) -> None:
+    """A look-up that found an id which is no text has looked in vain, and the others are found."""
+    await doubts.open(look_up="reference")
+    gateway.find = lambda _: found("SM1")
+    await doubts.doubtful("bad", body="no text in found")
+    await doubts.doubtful("good")
+    assert await doubts.look() == 2
+    assert (await doubts.last("acme/bad"))["state"] == "unknown"
+    assert (await doubts.last("acme/good"))["state"] == "submitted"
+    record = await doubts.shard.record("acme/bad")
+    assert record is not None
+    assert (record.nos, record.fails) == (0, 1)
+
+
 async def test_a_key_is_used_before_anybody_looks(doubts: Doubts, gateway: Gateway) -> None:
     """Where the provider honours keys, the message is bound to it and goes again without a look-up."""
     await doubts.open("hold", look_up="reference", idempotency_s=3600)

@@ -599,6 +599,22 @@ async def test_a_lost_settle_is_written_again(torn: Post, wire: Wire) -> None:
     assert torn.counted("smsd_store_errors_total", part="settle") == 1
 
 
+async def test_an_outcome_that_cannot_be_written_hinders_no_other(post: Post, gateway: Gateway) -> None:
+    """A provider that answers with an id which is no text leaves its message to be resolved; the others are settled."""
+    gateway.reply = says(b"no text in answer")
+    await post.open()
+    await post.put_in("bad")
+    [line] = await post.settled(message="acme/bad")
+    assert line["state"] == "refused"
+    assert "surrogates" in (await post.lines.until("settle_failed"))[0]["error"]
+    await post.put_in("good")
+    await post.settled(message="acme/good", state="submitted")
+    assert post.sender.unsettled == 0
+    post.pass_time(HOUR)
+    await post.sweep()
+    assert (await post.last("acme/bad"))["state"] == "unknown"
+
+
 async def test_a_skewed_clock_stops_leasing_and_says_so(post: Post) -> None:
     """While the store's clock and ours differ nothing is leased."""
     await post.open()

@@ -106,6 +106,17 @@ async def test_all_are_stored_and_counted(connected: Connected, store_url: str) 
     assert b'smsd_receipts_total{outcome="early",provider="main"} 300.0' in metrics.render()
 
 
+async def test_what_cannot_be_written_hinders_no_other(connected: Connected, store_url: str) -> None:
+    """A receipt with an id which is no text is refused alone, and those that came with it are stored."""
+    batch = Batch(await connected(store_url), Metrics())
+    callbacks = [Callback("one"), Callback("\ud800"), Callback("two")]
+    for callback in callbacks:
+        callback.put(batch)
+    good, bad, other = [await callback.told() for callback in callbacks]
+    assert (good, other) == ("stored", "stored")
+    assert "surrogates" in bad
+
+
 async def test_who_waits_too_long_hears_so(
     connected: Connected, start_valkey: Callable[..., Valkey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
