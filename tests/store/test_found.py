@@ -3,6 +3,7 @@
 import pytest
 
 from smsd.core.outcome import Found, Look
+from smsd.message import Leased
 from smsd.store import holds, keys
 from smsd.store.shard import ReceiptFor
 from tests.support.world import (
@@ -64,6 +65,35 @@ async def test_a_repeated_give_back_says_nothing_of_a_later_lease(world: World) 
     record = await world.shard.record("acme/a1")
     assert record is not None
     assert record.state == "unknown"
+
+
+async def forgotten(world: World) -> Leased:
+    """An attempt that a failover has lost: the store has everything as it was before."""
+    await world.send("acme", "a1")
+    before = {name: await ask(world.client, "DUMP", name) for name in await ask(world.client, "KEYS", "*")}
+    [first] = await world.take()
+    await world.client.flushall()
+    for name, packed in before.items():
+        await ask(world.client, "RESTORE", name, 0, packed)
+    return first
+
+
+async def test_what_was_taken_before_a_failover_is_not_sent_again(world: World) -> None:
+    """Its answer is believed though the store knows of no such attempt, and so is the receipt for it."""
+    first = await forgotten(world)
+    assert await world.accept(first, "SM-1") == "submitted"
+    assert await world.take() == []
+    assert await world.receipt(first, "delivered", provider_id="SM-1") == "delivered"
+
+
+async def test_what_a_failover_sends_again_is_flagged(world: World) -> None:
+    """Where another attempt has begun by then, its events say that it may be a duplicate."""
+    first = await forgotten(world)
+    await ask(world.client, "HINCRBY", keys.key(0, "meta"), "fence", 1)  # another lease has come before
+    [second] = await world.take()
+    assert await world.accept(first, "SM-1") == "late"
+    assert await world.accept(second, "SM-2") == "submitted"
+    assert (await world.last("acme/a1"))["possible_duplicate"] == "1"
 
 
 # ---- Events ----------------------------------------------------------------------------------------------------------

@@ -143,12 +143,16 @@ def _resend(book: Book, r: Record, outcome: o.Resend) -> None:
 
 
 def _late(book: Book, r: Record, outcome: o.Outcome) -> str:
-    """The id is kept; a resend that still waits is not needed any more."""
+    """The id is kept; a resend that still waits is not needed any more. A store that has lost its last writes knows
+    nothing of the attempt, and may have let another one begin.
+    """
     if not isinstance(outcome, o.Accepted | o.Found):
         return "late"
-    if r.state is State.QUEUED and outcome.attempt <= r.attempt:
+    if r.state is State.QUEUED:
+        r.attempt = max(r.attempt, outcome.attempt)
         _accepted(book, r, outcome)
         return str(r.state)
+    r.double = r.double or (r.state is State.LEASED and outcome.attempt >= r.attempt)
     ways.remember_id(book, r, outcome.attempt, outcome.provider, outcome.provider_id)
     _keep_ids(book, r, outcome)
     return "late"

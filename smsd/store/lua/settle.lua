@@ -180,13 +180,16 @@ end
 
 unknown.back, unknown.retry, unknown.elsewhere, unknown.moved = late_no, late_no, late_no, late_no
 
--- A settle that no longer holds the lease. The id is kept; a resend that still waits is not needed any more.
+-- A settle that no longer holds the lease. The id is kept; a resend that still waits is not needed any more. A store
+-- that has lost its last writes (a failover, a crash) knows nothing of the attempt, and may have let another one begin.
 local function late(key, m, e)
   if e[3] ~= 'accepted' and e[3] ~= 'found' then return 'late' end
-  if m[STATE] == 'queued' and e[4] <= m[ATTEMPT] then
+  if m[STATE] == 'queued' then
+    m[ATTEMPT] = max(m[ATTEMPT], e[4])
     leased.accepted(key, m, e)
     return m[STATE]
   end
+  if m[STATE] == 'leased' and e[4] >= m[ATTEMPT] then mark(m, DOUBLE) end
   remember_id(key, m, e[4], e[5], e[6])
   segment.keep_ids(key, m, e)
   return 'late'
