@@ -102,6 +102,7 @@ class Leased(msgspec.Struct, frozen=True):
     punctual: bool = False  # a limit is nearly used: its first byte has to leave within the slack of its charge
     start_us: int = 0  # what it is charged for, on the shard's clock: not a byte leaves before
     since_us: int = 0  # when it could first leave: when it was taken, or its not_before
+    key_until_us: int = 0  # what may have left before is repeated under its key until then only; 0: any time
 
     @property
     def reference(self) -> str:

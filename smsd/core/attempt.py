@@ -84,6 +84,14 @@ def moved(leased: Leased, route: str, detail: str) -> outcome.Moved:
     return outcome.Moved(*_head(leased, "moved"), route, extra)
 
 
+def lapsed(leased: Leased) -> outcome.Fail:
+    """Not a byte left, for the provider may have forgotten the key that makes this the attempt before told again. As
+    that one may have been taken, the store holds the message for its receipt, or until its end as unconfirmed.
+    """
+    extra = told(leased, "", "waited until its idempotency key was over: not sent again")
+    return outcome.Fail(*_head(leased, "fail"), "no_receipt", extra)
+
+
 def idempotency_key(key: str, entered_us: int) -> str:
     """One key for all attempts of a message, so that no retry of whatever kind makes a second text of it.
 

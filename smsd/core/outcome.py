@@ -88,10 +88,13 @@ class Clear(_Outcome, frozen=True):
 
 
 class Resend(_Outcome, frozen=True):
-    """The policy's one more try, flagged; only at `providers` where one is named (the same idempotency key)."""
+    """The policy's one more try, flagged; only at `providers` where one is named (the same idempotency key), and then
+    only until `key_until_us`.
+    """
 
     providers: str
     extra: Extra
+    key_until_us: int = 0
 
 
 class Hold(_Outcome, frozen=True):

@@ -49,9 +49,10 @@ def plan(
         return outcome.Hold(*_head(unsure, "hold"))  # nothing that could be compared, or sent again
     if capabilities is None:
         return by_policy(unsure, policy, now_us=now_us)
-    if _key_holds(unsure, capabilities, now_us) and _may_go_again(unsure, policy, now_us):
+    key_until_us = _key_until_us(unsure, capabilities)
+    if now_us < key_until_us and _may_go_again(unsure, policy, now_us):
         extra = _told(unsure, "asked again under the same idempotency key")
-        return outcome.Resend(*_head(unsure, "resend"), unsure.provider, extra)
+        return outcome.Resend(*_head(unsure, "resend"), unsure.provider, extra, key_until_us)
     if capabilities.look_up != "none" and unsure.failures < FAILURES:
         return "look"
     return by_policy(unsure, policy, now_us=now_us)
@@ -106,13 +107,13 @@ def _may_go_again(unsure: Unsure, policy: Policy, now_us: int) -> bool:
     return now_us < unsure.deadline_us and unsure.tries + 1 < policy.max_attempts
 
 
-def _key_holds(unsure: Unsure, capabilities: Capabilities, now_us: int) -> bool:
-    """Whether the provider still knows the key of the first attempt under it.
+def _key_until_us(unsure: Unsure, capabilities: Capabilities) -> int:
+    """Until when the provider surely knows the key of the first attempt under it.
 
     Of a message sent again already, only its admission is surely not later than that attempt.
     """
     since_us = unsure.entered_us if unsure.resent else unsure.leased_us
-    return now_us < since_us + capabilities.idempotency_s * 1_000_000 - KEY_MARGIN_US
+    return since_us + capabilities.idempotency_s * 1_000_000 - KEY_MARGIN_US
 
 
 def _not_found(unsure: Unsure, capabilities: Capabilities, policy: Policy, now_us: int) -> outcome.Outcome:

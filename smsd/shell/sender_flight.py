@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from smsd.config import SANDBOX
 from smsd.core import outcome
-from smsd.core.attempt import Circumstances, accepted, back, decide, idempotency_key, moved
+from smsd.core.attempt import Circumstances, accepted, back, decide, idempotency_key, lapsed, moved
 from smsd.core.health import Ticket
 from smsd.message import Leased
 from smsd.provider import Accepted, Answer, Attempt, Deferred, Refused, Throttled, Unknown, Unusable
@@ -88,6 +88,9 @@ class Flight:
         left_us = leased.deadline_us - round_.asked_us
         if self._ticket.probe and sender.providers.too_pressed(seat, message.route, left_us, _now_us()):
             self._settle(back(leased), "not_started")
+            return
+        if 0 < leased.key_until_us <= round_.asked_us:
+            self._settle(lapsed(leased), "not_started")
             return
         try:
             request = seat.provider.submit(self._attempt(left_us))

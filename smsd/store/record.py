@@ -59,6 +59,7 @@ class Record(Beginning, array_like=True, frozen=True):
     limited: int = 0  # us that it was first of its lane and a limit refused it, before its attempts
     since: int = 0  # its not_before, where it came with one that was still ahead
     lead: int = 0  # us by which it was charged ahead of the instant `leased`
+    keyed: int = 0  # us, until when an attempt that may have left can be repeated under its key; 0: any time
 
     @property
     def echoed(self) -> dict[str, str]:

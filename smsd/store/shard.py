@@ -40,7 +40,7 @@ class ClockDiffers(Exception):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
-_Row = tuple[str, int, int, int, int, int, int, int, str, int, int, int]
+_Row = tuple[str, int, int, int, int, int, int, int, str, int, int, int, int]
 _Ended = dict[str, int] | list[int]  # an empty table of Lua is an empty array
 _decode_lease = msgspec.msgpack.Decoder(tuple[int, int, int, list[_Row], _Ended, dict[str, int], int]).decode
 _decode_told = msgspec.msgpack.Decoder(tuple[_Ended, dict[str, list[int]] | list[int]]).decode
@@ -213,6 +213,7 @@ class Shard:
                 punctual=row[9] == 1,
                 start_us=row[10],
                 since_us=row[11],
+                key_until_us=row[12],
             )
             for row, body in zip(rows, bodies, strict=True)
         ]

@@ -61,6 +61,7 @@ def test_a_key_goes_before_a_look_up() -> None:
     """Where the provider honours keys, the message goes to the same provider again, and nobody looks."""
     result = planned(Case(), KEYED)
     assert (result.kind, result.providers) == ("resend", "main")
+    assert result.key_until_us == Case().leased_us + 3540 * SECOND
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from smsd.config import SandboxConfig, load
+from smsd.core.outcome import Resend
 from smsd.provider import Accepted, Answer, Deferred, Refused, Throttled, Unusable
 from smsd.shell import live as lives
 from smsd.shell import log as logs
@@ -22,6 +23,7 @@ from smsd.shell.metrics import Metrics
 from smsd.shell.sender import Sender
 from smsd.shell.transport import Transport
 from smsd.store import holds, keys
+from smsd.store.shard import ReceiptFor
 from tests.support import granting
 from tests.support.gateway import Gateway, Lines, Received
 from tests.support.granting import Vendor, response
@@ -225,6 +227,21 @@ async def test_a_key_goes_along_where_the_provider_honours_one(post: Post, gatew
     first, second = gateway.received
     assert first.key == second.key != ""
     assert (first.reference, second.reference) == ("1.acme/m1", "2.acme/m1")
+
+
+async def test_a_key_that_is_over_sends_nothing_again(post: Post, gateway: Gateway) -> None:
+    """What waited until the provider may have forgotten its key is held, and ends by the first attempt's receipt."""
+    gateway.reply = says(None)
+    await post.open(idempotency_s=3600)
+    await post.put_in("m1")
+    await post.settled(state="unknown")
+    assert await post.settle(Resend("acme/m1", 0, "resend", 1, "main", "main", (), post.now)) == ["queued"]
+    post.sender.nudge()
+    await post.settled(2, state="unknown")
+    assert len(gateway.received) == 1
+    assert "key was over" in (await post.last("acme/m1"))["detail"]
+    receipt = ReceiptFor("acme/m1", 1, "main", "id-1", "delivered")
+    assert await post.shard.receipts([receipt]) == ["delivered"]
 
 
 # ---- Each answer -----------------------------------------------------------------------------------------------------

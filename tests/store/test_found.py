@@ -67,6 +67,24 @@ async def test_a_repeated_give_back_says_nothing_of_a_later_lease(world: World) 
     assert record.state == "unknown"
 
 
+async def test_a_resend_under_a_key_says_until_when(world: World) -> None:
+    """The instant goes with the message, also when it is given back, until a look-up has cleared the doubt."""
+    await world.send("acme", "a1")
+    [first] = await world.take()
+    until = world.now + HOUR
+    await world.settle(unknown(first, world.now))
+    await world.settle(resend(first, "main", until))
+    for _ in range(2):
+        [second] = await world.take()
+        assert (second.key_until_us, second.resend) == (until, False)
+        await world.settle(back(second))
+    [third] = await world.take()
+    await world.settle(unknown(third, world.now))
+    await world.settle(clear(third))
+    [fourth] = await world.take()
+    assert fourth.key_until_us == 0
+
+
 async def forgotten(world: World) -> Leased:
     """An attempt that a failover has lost: the store has everything as it was before."""
     await world.send("acme", "a1")

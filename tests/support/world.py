@@ -218,8 +218,8 @@ def moved(leased: Leased, route: str) -> outcome.Moved:
     return outcome.Moved(*_head(leased), "moved", leased.attempt, leased.provider, route, ("detail", "moved"))
 
 
-def resend(leased: Leased, providers: str = "") -> outcome.Resend:
-    return outcome.Resend(*_head(leased), "resend", leased.attempt, leased.provider, providers, ())
+def resend(leased: Leased, providers: str = "", key_until_us: int = 0) -> outcome.Resend:
+    return outcome.Resend(*_head(leased), "resend", leased.attempt, leased.provider, providers, (), key_until_us)
 
 
 def clear(leased: Leased, doubt: int = 0) -> outcome.Clear:

@@ -6,8 +6,8 @@
 --        request names this call: asked again with it (a lost reply), the same messages come back
 --        what a limit admits within ahead_us is leased now, charged for its own instant, and starts then
 -- Output {msgpack of {again, wake_us (0: nothing known), revision, {{provider, attempt, fence, entered, deadline,
---        refused, flags, tries, bound, punctual 0/1, start_us, since_us}..}, ended, refused by limits of kind
---        t, c, s, p, charged_us (now, or when the request came first)}, then one message (opaque bytes) per leased}
+--        refused, flags, tries, bound, punctual 0/1, start_us, since_us, key_until_us}..}, ended, refused by limits
+--        of kind t, c, s, p, charged_us (now, or when the request first came)}, then each one's message (opaque bytes)}
 --        ended = {class \31 state \31 reason = how many ended so}
 --#include base limit lane wait optout outcome bell
 local refused_call = begin()
@@ -33,6 +33,7 @@ function pass.reply(keys)
     local m = record(key)
     list[i] = { m[PROVIDER], m[ATTEMPT], m[FENCE], m[ENTERED], m[DEADLINE], refused_at[key] or 0, m[FLAGS], m[TRIES],
       parts(m[LANE]).bound, punctual[key] and 1 or 0, m[LEASED], max(m[ENTERED], m[SINCE] or 0),
+      m[KEYED] or 0,
     }
   end
   local revision = tonumber(call('HGET', K.conf, 'revision') or 0)

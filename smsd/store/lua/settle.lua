@@ -5,7 +5,7 @@
 --                            fail {reason, extra} | elsewhere {providers, extra} | unknown {look_at_us, extra}
 --                            moved {route, extra}
 --        while `unknown`:    found {provider_id, receipts} | look {at_us, noes, failures} | clear {doubt 0/1, extra}
---                            resend {providers, extra} | hold {extra}
+--                            resend {providers, extra, key_until_us (0: any time)} | hold {extra}
 --        extra = event fields as a flat list; receipts = {{status, reason, error_code, raw}..}
 -- Output one word per entry, then msgpack of {class \31 state \31 reason = how many ended so}:
 --        the state that the message is in now, or `late` (another lease, or a state that has
@@ -144,6 +144,7 @@ function unknown.clear(key, m, e)
     return fail(key, m, 'internal', e[7])
   end
   if e[6] == 1 then mark(m, DOUBLE) end
+  m[KEYED] = 0
   m[TRIES] = m[TRIES] + 1
   go_back(key, m, 0, e[7])
 end
@@ -155,6 +156,7 @@ function unknown.resend(key, m, e)
     return held.hold(key, m)
   end
   if e[6] == '' then mark(m, DOUBLE) end
+  m[KEYED] = e[8] or 0
   mark(m, RESENT)
   m[TRIES] = m[TRIES] + 1
   if e[6] ~= '' then bind(m, e[6]) end

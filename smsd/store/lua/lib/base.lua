@@ -164,7 +164,7 @@ end
 local function new_record(class, route, lane, deadline, arrival, cost, print, echo)
   return {
     1, '', 0, class, route, lane, deadline, arrival, 0, cost, 0, 0, '', 0, print, now, 0, 0, echo,
-    {}, {}, 0, 0, '', '', 0, 0, '', 0, 0, 0,
+    {}, {}, 0, 0, '', '', 0, 0, '', 0, 0, 0, 0,
   }
 end
 
