@@ -98,9 +98,12 @@ class Supervisor:
                 worker.process.send_signal(number)
 
     def reload(self) -> None:
-        """Every worker reads the file again, and says in its log what came of it."""
+        """Every worker reads the file again, and says in its log what came of it; one that is starting, once it serves:
+        until then the signal would end it.
+        """
         self._notify.reloading()
-        self.tell(signal.SIGHUP)
+        for worker in self._workers.values():
+            worker.reload()
         self._notify.ready(f"{len(self._workers)} workers serve")
 
     def _serves(self) -> None:
@@ -115,9 +118,7 @@ class Supervisor:
         while not self._stopping.is_set():
             try:
                 worker = self._workers[place] = await self._start()
-            except (
-                OSError
-            ) as error:  # no memory, no process, no file is to be had now; a place left empty sends nothing
+            except OSError as error:  # no memory, no process, no file is to be had; an empty place sends nothing
                 wait_s = _longer(wait_s)
                 self._log.error("worker_not_started", place=place, error=str(error), again_in_s=wait_s)
                 await self._rest(wait_s)
@@ -175,6 +176,7 @@ class _Child:
     ) -> None:
         self.process, self._ours, self._on_sandbox, self._serves = process, ours, on_sandbox, serves
         self.serves_since = float("inf")
+        self._reload_later = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(ours, self._heard)
 
@@ -184,11 +186,20 @@ class _Child:
             said = self._ours.recv(64)
         if b"ready" in said:
             self.serves_since = time.monotonic()
+            if self._reload_later:
+                self.reload()
             self._serves()
         if b"sandbox" in said:
             self._on_sandbox()
         if not said:
             self._loop.remove_reader(self._ours)
+
+    def reload(self) -> None:
+        """Now, or as soon as it serves."""
+        self._reload_later = self.serves_since == float("inf")
+        if not self._reload_later:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGHUP)
 
     def let_go(self) -> None:
         """Closes its standard input: it is to drain and end."""

@@ -48,6 +48,14 @@ os.write(1, b"ended\\n")
 """
 STUBBORN = DOCILE.replace("sys.stdin.read()", "[signal.pause() for _ in iter(int, 1)]")
 READY = f"import os; os.write(0, b'ready\\n')\n{DOCILE}"
+SERVES = DOCILE.replace("sys.stdin.read()", "os.write(0, b'ready\\n'); sys.stdin.read()")
+# One that takes its time to start, until it is told by SIGUSR1, and till then knows no other signal.
+LATE = f"""
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+os.write(1, b"starts\\n")
+signal.sigwait([signal.SIGUSR1])
+{SERVES}"""
 BROKEN = "import sys; sys.exit(1)"
 SHORT = "import os; os.write(0, b'ready\\n')"
 WRONG = "import os, sys; os.write(1, b'wrong\\n'); sys.exit(2)"
@@ -194,9 +202,20 @@ def test_what_does_not_end_is_killed(start: Start) -> None:
     assert "ended" not in out
 
 
+def test_a_worker_that_is_starting_reads_the_file_again_when_it_serves(start: Start) -> None:
+    """A SIGHUP that comes before it can hear one neither ends it nor is forgotten."""
+    parent = start(LATE, 1)
+    pid = logged(parent, "worker_started")["pid"]
+    assert lines(parent, 1) == ["starts"]
+    parent.send_signal(signal.SIGHUP)
+    parent.send_signal(signal.SIGHUP)
+    os.kill(pid, signal.SIGUSR1)
+    assert lines(parent, 2) == [str(pid), "SIGHUP"]
+
+
 def test_sighup_is_forwarded(start: Start) -> None:
     """A reload told to the parent is told to each worker."""
-    parent = start(DOCILE, 2)
+    parent = start(SERVES, 2)
     lines(parent, 2)
     parent.send_signal(signal.SIGHUP)
     assert lines(parent, 2) == ["SIGHUP", "SIGHUP"]
