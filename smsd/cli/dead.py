@@ -98,7 +98,8 @@ async def _redrive(wanted: "Wanted", limit: int, config: Path, *, yes: bool, jso
     parts += [f"{done.gone:,} gone meanwhile"] if done.gone else []
     parts += [f"{done.left:,} stay: they came from no inbox, so purge them or send anew"] if done.left else []
     parts += _absent(absent)
-    answer(done, "; ".join(parts) if these else "no dead entry is there, or none of these", json=json)
+    told = {"redriven": done.redriven, "gone": done.gone, "left": done.left, "absent": absent}
+    answer(told, "; ".join(parts) if these else "no dead entry is there, or none of these", json=json)
     return Code.NOT if done.left or absent else Code.OK
 
 
@@ -131,7 +132,7 @@ async def _purge(wanted: "Wanted", limit: int, config: Path, *, yes: bool, json:
             agreed(f"This forgets {_entries(len(these))} for good.", yes=yes)
         purged = await dead.purge(store.shards, these)
     said = "; ".join([f"{purged:,} purged", *_absent(absent)]) if these else "no dead entry is there, or none of these"
-    answer({"purged": purged}, said, json=json)
+    answer({"purged": purged, "absent": absent}, said, json=json)
     return Code.NOT if absent else Code.OK
 
 

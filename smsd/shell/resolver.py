@@ -139,7 +139,7 @@ async def look_up(
                 return Inconclusive(sent.detail)
             looked = provider.found(attempt, sent.response)
             if not isinstance(looked, More):
-                msgspec.msgpack.encode(looked)  # an id that is no text could be asked for nowhere
+                msgspec.msgpack.encode(looked)  # raises for an id that is no text, which could not be written
                 return looked
             request = looked.request
     except Exception as error:  # noqa: BLE001 - a provider's fault must not keep the others from being looked at

@@ -84,18 +84,13 @@ class Supervisor:
             self._log.info("stopping", workers=len(self._workers), drain_s=self._drain_s)
             self._stopping.set()
         else:
-            self.tell(signal.SIGTERM)
+            for worker in self._workers.values():
+                worker.tell(signal.SIGTERM)
 
     def stop_once(self) -> None:
         """As `stop`, but never a second time: who gave us our standard input has closed it."""
         if not self._stopping.is_set():
             self.stop()
-
-    def tell(self, number: signal.Signals) -> None:
-        """Sends a signal to every worker."""
-        for worker in self._workers.values():
-            with contextlib.suppress(ProcessLookupError):
-                worker.process.send_signal(number)
 
     def reload(self) -> None:
         """Every worker reads the file again, and says in its log what came of it; one that is starting, once it serves:
@@ -198,8 +193,12 @@ class _Child:
         """Now, or as soon as it serves."""
         self._reload_later = self.serves_since == float("inf")
         if not self._reload_later:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(signal.SIGHUP)
+            self.tell(signal.SIGHUP)
+
+    def tell(self, number: signal.Signals) -> None:
+        """Sends it a signal, unless it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
 
     def let_go(self) -> None:
         """Closes its standard input: it is to drain and end."""

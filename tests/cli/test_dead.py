@@ -66,7 +66,7 @@ async def test_redriving_says_how_many_and_wants_a_yes(typed: Typed, there: Redi
     assert await there.xlen(DEAD) == 3
     assert typed("dead redrive --tenant other --yes").out == "1 redriven\n"
     done = typed("dead redrive --yes --json")
-    assert (done.code, done.json()) == (1, {"redriven": 1, "gone": 0, "left": 1})
+    assert (done.code, done.json()) == (1, {"redriven": 1, "gone": 0, "left": 1, "absent": []})
     written = await ask(there, "XRANGE", keys.inbox(0, "reminder"), "-", "+")
     assert written[0][1] == {b"tenant": b"other", b"to": TO.encode(), b"body": b"secret"}
 
@@ -75,7 +75,7 @@ async def test_purging_says_how_many_and_wants_a_yes(typed: Typed, there: Redis)
     """By id or by what they are, as many as were told."""
     assert "2 dead entries for good" in typed("dead purge 1000-0 3000-0").err
     assert typed("dead purge --limit 1 --yes").out == "1 purged\n"
-    assert typed("dead purge 3000-0 --yes --json").json() == {"purged": 1}
+    assert typed("dead purge 3000-0 --yes --json").json() == {"purged": 1, "absent": []}
     assert typed("dead purge --before 2000-01-01T00:00:00Z --yes").out == "1 purged\n"
     assert typed("dead purge --yes").out == "no dead entry is there, or none of these\n"
 
@@ -86,6 +86,7 @@ async def test_one_that_was_named_and_is_not_there_is_told(typed: Typed, there: 
     assert (done.code, done.out) == (1, "1 redriven; not there: 9-9\n")
     done = typed("dead purge 2000-0 6-6 7-7 8-8 9-9 --yes")
     assert (done.code, done.out) == (1, "1 purged; not there: 6-6, 7-7, 8-8 and 1 more\n")
+    assert typed("dead purge 9-9 --yes --json").json() == {"purged": 0, "absent": ["9-9"]}
     for verb in ("redrive", "purge"):
         nothing = typed(f"dead {verb} 9-9 --yes")
         assert (nothing.code, nothing.out) == (1, "no dead entry is there, or none of these\n")

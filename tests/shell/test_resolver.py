@@ -213,22 +213,12 @@ async def test_a_provider_that_is_away_has_failed_the_look_up(doubts: Doubts, ga
     assert (record.state, record.nos, record.fails) == ("unknown", 0, 1)
 
 
-async def test_a_fault_in_one_look_up_hinders_no_other(doubts: Doubts, gateway: Gateway) -> None:
-    """A provider that fails over one message has looked in vain, and the others are found."""
+@pytest.mark.parametrize("body", ["fault in look_up", "no text in found"])
+async def test_a_fault_in_one_look_up_hinders_no_other(doubts: Doubts, gateway: Gateway, body: str) -> None:
+    """A provider that fails over one message, or finds an id that is no text, has looked in vain there only."""
     await doubts.open(look_up="reference")
     gateway.find = lambda _: found("SM1")
-    await doubts.doubtful("bad", body="fault in look_up")
-    await doubts.doubtful("good")
-    assert await doubts.look() == 2
-    assert (await doubts.last("acme/bad"))["state"] == "unknown"
-    assert (await doubts.last("acme/good"))["state"] == "submitted"
-
-
-async def test_what_cannot_be_written_hinders_no_other(doubts: Doubts, gateway: Gateway) -> None:
-    """A look-up that found an id which is no text has looked in vain, and the others are found."""
-    await doubts.open(look_up="reference")
-    gateway.find = lambda _: found("SM1")
-    await doubts.doubtful("bad", body="no text in found")
+    await doubts.doubtful("bad", body=body)
     await doubts.doubtful("good")
     assert await doubts.look() == 2
     assert (await doubts.last("acme/bad"))["state"] == "unknown"

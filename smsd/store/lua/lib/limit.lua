@@ -152,7 +152,7 @@ end
 
 -- When a counted state next has room for `cost`: the end of the cell whose leaving makes it.
 local function counted_wake(state, cost)
-  if not rolled[state] then roll(state) end
+  roll(state)
   local used, room = state[6], cost < state[3] and state[3] - cost or 0
   if used <= room then return now end
   local cells = { { state[7], state[8] } }
@@ -196,7 +196,7 @@ local function charge_states(defs, list, segments, at)
     if def[6] == 1 then
       state[6] = (state[6] > at and state[6] or at) + cost * def[5]
     else
-      if not rolled[state] then roll(state) end
+      roll(state)
       open_cell(state, cell_of(state, def, cost, at))
       state[6], state[8] = state[6] + cost, state[8] + cost
     end
