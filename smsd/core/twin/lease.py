@@ -270,8 +270,7 @@ class Pass:
     def _take(self, r: Record, offer: Offer, scopes: Sequence[str], at_us: int, refused_us: int) -> None:
         book = self.book
         if not self.fence:
-            book.fence += 1
-            self.fence = book.fence
+            self.fence = book.fence = max(book.fence + 1, book.now_us)
         book.set_state(r, State.LEASED)
         r.attempt, r.fence, r.provider, r.leased = r.attempt + 1, self.fence, offer.provider, at_us
         r.lead = max(0, at_us - book.now_us)

@@ -184,8 +184,16 @@ function pass.try(p, m, first_refused)
   return 'room', nil, opens and pass.before(opens)
 end
 
+-- Beyond all that came before, those too that the store has lost with its last writes (a failover, a crash): they were
+-- no later than their clock.
+function pass.next_fence()
+  local next = max(tonumber(call('HGET', K.meta, 'fence') or 0) + 1, now)
+  call('HSET', K.meta, 'fence', int(next))
+  return next
+end
+
 function pass.take(key, m, p, offer, at, first_refused)
-  fence = fence or call('HINCRBY', K.meta, 'fence', 1)
+  fence = fence or pass.next_fence()
   set_state(key, m, 'leased')
   m[ATTEMPT], m[FENCE], m[PROVIDER], m[LEASED] = m[ATTEMPT] + 1, fence, offer[1], at
   m[LEAD] = at - now
