@@ -67,9 +67,14 @@ class _Story:
         self.sound &= int(event["seq"]) == self.seq + 1
         self.sound &= event["event_id"] == f"{event['tenant']}/{event['id']}/{event['seq']}"
         self.sound &= (event["final"] == "1") == (state in FINAL)
-        if self.state in FINAL:
+        answers_cancel = event.get("reason") == "cancel_too_late"
+        if answers_cancel:
+            self.sound &= self.state == state
+        elif self.state in FINAL:
             self.sound &= late and self.state in OVERRULED.get(state, frozenset())
-        self.seq, self.state, self.reason = int(event["seq"]), state, event.get("reason", "")
+        self.seq, self.state = int(event["seq"]), state
+        if not answers_cancel:
+            self.reason = event.get("reason", "")
         self.flagged |= event.get("possible_duplicate") == "1"
         if event.get("provider_id"):
             self.ids.add(event["provider_id"])

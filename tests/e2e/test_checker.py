@@ -114,10 +114,11 @@ def test_a_class_that_holds_is_never_doubled() -> None:
         ([copy()], [*HONEST, HONEST[2]], "broken"),
         ([copy()], story("queued", "submitted", "delivered", "undelivered"), "broken"),
         ([copy()], story("queued", "submitted", "delivered", "undelivered", late="1"), "broken"),
+        ([copy()], story("queued", "submitted", "delivered", reason="cancel_too_late"), "broken"),
     ],
     ids=[
         "no end", "never enqueued", "another text", "another number", "another end", "another's id", "a gap",
-        "a repeat", "after the end", "a late no over a yes",
+        "a repeat", "after the end", "a late no over a yes", "an answer to a cancel that changes the state",
     ],
 )  # fmt: skip
 def test_each_false_book_is_found(book: list[Line], events: list[dict[str, str]], name: str) -> None:
@@ -131,3 +132,11 @@ def test_a_true_receipt_may_overrule_an_end_when_it_comes_late() -> None:
     """`delivered` after `unconfirmed`, marked late, is sound."""
     events = story("queued", "submitted", "unconfirmed", "delivered", late="1", provider_id="SM1")
     assert failures(of([copy()], events), "look-up") == []
+
+
+def test_a_cancel_that_comes_too_late_is_answered_in_the_unchanged_state() -> None:
+    """Also after the end, whose own reason stands."""
+    events = story("queued", "submitted", "delivered", "delivered", reason="cancel_too_late", provider_id="SM1")
+    assert failures(of([copy()], events), "look-up") == []
+    unexplained = story("queued", "failed", "failed", reason="cancel_too_late")
+    assert of([], unexplained).lost == ["a/1"]
