@@ -84,12 +84,16 @@ def moved(leased: Leased, route: str, detail: str) -> outcome.Moved:
     return outcome.Moved(*_head(leased, "moved"), route, extra)
 
 
-def lapsed(leased: Leased) -> outcome.Fail:
+def lapsed(leased: Leased, policy: Policy) -> outcome.Resend | outcome.Fail:
     """Not a byte left, for the provider may have forgotten the key that makes this the attempt before told again. As
-    that one may have been taken, the store holds the message for its receipt, or until its end as unconfirmed.
+    that one may have been taken, the class's policy decides: it goes nevertheless, flagged, or the store holds it for a
+    receipt, or until its end as unconfirmed.
     """
-    extra = told(leased, "", "waited until its idempotency key was over: not sent again")
-    return outcome.Fail(*_head(leased, "fail"), "no_receipt", extra)
+    over = "waited until its idempotency key was over"
+    if policy.resend:
+        extra = told(leased, "", f"{over}: sent again by the class's policy")
+        return outcome.Resend(*_head(leased, "resend"), "", extra)
+    return outcome.Fail(*_head(leased, "fail"), "no_receipt", told(leased, "", f"{over}: not sent again"))
 
 
 def idempotency_key(key: str, entered_us: int) -> str:

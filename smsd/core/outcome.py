@@ -89,7 +89,7 @@ class Clear(_Outcome, frozen=True):
 
 class Resend(_Outcome, frozen=True):
     """The policy's one more try, flagged; only at `providers` where one is named (the same idempotency key), and then
-    only until `key_until_us`.
+    only until `key_until_us`. Under a lease: that instant has come first.
     """
 
     providers: str

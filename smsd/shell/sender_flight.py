@@ -90,7 +90,7 @@ class Flight:
             self._settle(back(leased), "not_started")
             return
         if 0 < leased.key_until_us <= round_.asked_us:
-            self._settle(lapsed(leased), "not_started")
+            self._settle(lapsed(leased, sender.providers.policy(message.class_)), "not_started")
             return
         try:
             request = seat.provider.submit(self._attempt(left_us))

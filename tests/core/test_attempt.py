@@ -2,12 +2,13 @@
 
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smsd.core import outcome
-from smsd.core.attempt import Circumstances, Policy, back, clean, decide, idempotency_key, moved
+from smsd.core.attempt import Circumstances, Policy, back, clean, decide, idempotency_key, lapsed, moved
 from smsd.message import Leased, Message
 from smsd.provider import (
     Accepted,
@@ -55,6 +56,16 @@ def test_what_is_moved_says_whither_and_why() -> None:
     result = moved(leased(), "other", "kept\nfrom it")
     assert (result.kind, result.route) == ("moved", "other")
     assert fields(result.extra) == {"provider": "main", "detail": "kept from it"}
+
+
+@pytest.mark.parametrize(
+    ("resend", "kind", "told"), [(True, "resend", "sent again"), (False, "fail", "not sent again")]
+)
+def test_a_lapsed_key_is_the_policys_business(*, resend: bool, kind: str, told: str) -> None:
+    """It goes again at any provider, or is held; either way its event says why."""
+    result = lapsed(leased(), msgspec.structs.replace(POLICY, resend=resend))
+    assert (result.kind, getattr(result, "providers", "")) == (kind, "")
+    assert told in fields(result.extra)["detail"]
 
 
 def test_a_throttle_is_no_attempt_and_obeys_the_provider() -> None:

@@ -229,11 +229,28 @@ async def test_a_key_goes_along_where_the_provider_honours_one(post: Post, gatew
     assert (first.reference, second.reference) == ("1.acme/m1", "2.acme/m1")
 
 
-async def test_a_key_that_is_over_sends_nothing_again(post: Post, gateway: Gateway) -> None:
-    """What waited until the provider may have forgotten its key is held, and ends by the first attempt's receipt."""
-    gateway.reply = says(None)
+async def test_a_key_that_is_over_lets_the_policy_decide(post: Post, gateway: Gateway) -> None:
+    """What waited until the provider may have forgotten its key is sent again flagged, if its class wants that."""
+    gateway.reply = says(None, Accepted("id-2"))
     await post.open(idempotency_s=3600)
     await post.put_in("m1")
+    await post.settled(state="unknown")
+    assert await post.settle(Resend("acme/m1", 0, "resend", 1, "main", "main", (), post.now)) == ["queued"]
+    post.sender.nudge()
+    await post.settled(state="queued")
+    waiting = await post.last("acme/m1")
+    assert "key was over" in waiting["detail"]
+    post.sender.nudge()
+    await post.settled(state="submitted")
+    assert [r.reference for r in gateway.received] == ["1.acme/m1", "2.acme/m1"]
+    assert waiting["possible_duplicate"] == (await post.last("acme/m1"))["possible_duplicate"] == "1"
+
+
+async def test_a_key_that_is_over_sends_nothing_again(post: Post, gateway: Gateway) -> None:
+    """Of a class that holds it ends by the first attempt's receipt."""
+    gateway.reply = says(None)
+    await post.open(idempotency_s=3600)
+    await post.put_in("m1", class_="marketing")
     await post.settled(state="unknown")
     assert await post.settle(Resend("acme/m1", 0, "resend", 1, "main", "main", (), post.now)) == ["queued"]
     post.sender.nudge()

@@ -203,6 +203,8 @@ class Player:
         key, fence, attempt, provider, now = m.message.key, m.fence, m.attempt, m.provider, self.pair.now
         extra = ("provider", provider, "attempt", str(attempt))
         often = (12, 12, 15, 12, 3, 3, 60) if self.setting.doubt else (45, 15, 12, 5, 5, 5, 12)
+        if m.key_until_us and rng.random() < 0.5:
+            return o.Resend(key, fence, "resend", attempt, provider, "", extra)
         kind = rng.choices(("accepted", "back", "retry", "fail", "elsewhere", "moved", "unknown"), often)[0]
         match kind:
             case "accepted":
@@ -250,7 +252,8 @@ class Player:
                     outcomes.append(o.Clear(*head, kind, *rest, rng.randint(0, 1), extra))
                 case "resend" | "bound":
                     bound = u.provider if kind == "bound" else ""
-                    outcomes.append(o.Resend(*head, "resend", *rest, bound, extra))
+                    until = now + HOUR if bound and rng.random() < 0.8 else 0
+                    outcomes.append(o.Resend(*head, "resend", *rest, bound, extra, until))
                 case "hold":
                     outcomes.append(o.Hold(*head, kind, *rest))
                 case "fail":

@@ -292,8 +292,8 @@ def same(what: str, store: object, twin: object) -> None:
     raise AssertionError(f"{what}:\n  store {store}\n  twin  {twin}")
 
 
-def _brief(m: Leased) -> tuple[str, str, int, int, bool]:
-    return m.message.key, m.provider, m.attempt, m.fence, m.resend
+def _brief(m: Leased) -> tuple[str, str, int, int, bool, int]:
+    return m.message.key, m.provider, m.attempt, m.fence, m.resend, m.key_until_us
 
 
 def _rest(lease: shard.Lease | values.Lease) -> tuple[bool, int, int]:
@@ -439,7 +439,7 @@ def _record(r: record.Record | values.Record) -> dict[str, object]:
     """The fields that both have, in one form."""
     names = "class_ route lane deadline arrival due cost attempt fence provider flags print entered leased submitted"
     told: dict[str, object] = {
-        name: getattr(r, name) for name in f"{names} seq nos fails waited tries unsettled".split()
+        name: getattr(r, name) for name in f"{names} seq nos fails waited tries unsettled keyed".split()
     }
     taken = [(t.attempt, t.provider, t.provider_id, t.receipt) for t in r.taken]
     parked = [(p[0], p[3]) if isinstance(p, list) else (p.attempt, p.status) for p in r.parked]

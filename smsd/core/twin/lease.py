@@ -47,6 +47,7 @@ def _leased(book: Book, r: Record, refused_us: int, *, punctual: bool = False) -
         punctual,
         r.leased,
         r.since or r.entered,
+        r.keyed,
     )
 
 

@@ -24,7 +24,7 @@ def settle(book: Book, outcome: o.Outcome) -> str:
     if r is None:
         return "gone"
     fits = outcome.fence == r.fence
-    if r.state is State.LEASED and fits and not isinstance(outcome, o.Found | o.Look | o.Clear | o.Resend | o.Hold):
+    if r.state is State.LEASED and fits and not isinstance(outcome, o.Found | o.Look | o.Clear | o.Hold):
         release(book, r)
         r.unsettled = 0
         _of_lease(book, r, outcome)
@@ -54,8 +54,8 @@ def told(extra: o.Extra) -> ways.Told:
     return dict(zip(extra[::2], extra[1::2], strict=True))
 
 
-Leased = o.Accepted | o.Back | o.Retry | o.Fail | o.Elsewhere | o.Moved | o.Unknown
-Looked = o.Found | o.Look | o.Clear | o.Resend | o.Hold
+Leased = o.Accepted | o.Back | o.Retry | o.Fail | o.Elsewhere | o.Moved | o.Resend | o.Unknown
+Looked = o.Found | o.Look | o.Clear | o.Hold
 
 
 def _of_lease(book: Book, r: Record, outcome: Leased) -> None:
@@ -76,6 +76,8 @@ def _of_lease(book: Book, r: Record, outcome: Leased) -> None:
             ways.go_back(book, r, 0, told(outcome.extra))
         case o.Moved():
             _move(book, r, outcome)
+        case o.Resend():
+            _lapse(book, r, outcome)
         case o.Unknown():
             r.maybe, r.earlier = True, False
             r.nos = r.fails = 0
@@ -127,6 +129,7 @@ def _clear(book: Book, r: Record, outcome: o.Clear) -> None:
         return
     r.double = r.double or outcome.doubt == 1
     r.tries += 1
+    r.keyed = 0
     ways.go_back(book, r, 0, told(outcome.extra))
 
 
@@ -137,6 +140,7 @@ def _resend(book: Book, r: Record, outcome: o.Resend) -> None:
     r.double = r.double or not outcome.providers
     r.resent = True
     r.tries += 1
+    r.keyed = outcome.key_until_us
     if outcome.providers:
         _bind(r, outcome.providers)
     ways.go_back(book, r, 0, told(outcome.extra))
@@ -189,6 +193,14 @@ def _move(book: Book, r: Record, outcome: o.Moved) -> None:
     lane = r.lane.split("|")
     r.route, lane[2], lane[5] = outcome.route, outcome.route, ""
     r.lane = "|".join(lane)
+    ways.go_back(book, r, 0, told(outcome.extra))
+
+
+def _lapse(book: Book, r: Record, outcome: o.Resend) -> None:
+    """Not a byte left: the key under which the attempt before was to be told again is over."""
+    _uncount(book, r)
+    r.double, r.keyed = True, 0
+    _bind(r, outcome.providers)
     ways.go_back(book, r, 0, told(outcome.extra))
 
 

@@ -139,6 +139,7 @@ class Record(msgspec.Struct):
     waited: str = ""
     tries: int = 0
     unsettled: int = 0  # leases in a row that ended with nobody's word
+    keyed: int = 0  # until when what may have left can be repeated under its key; 0: any time
     cancel: bool = False  # withdrawn while it was leaving
     double: bool = False  # flagged possible_duplicate
     maybe: bool = False  # an attempt may have left

@@ -3,7 +3,7 @@
 -- ARGV   now_us, wall_us, step_us, msgpack list of {key, fence, kind, attempt, provider, ...}, by kind:
 --        under a lease:      accepted {provider_id, segment_ids} | back {} | retry {at_us, counted 0/1, waited, extra}
 --                            fail {reason, extra} | elsewhere {providers, extra} | unknown {look_at_us, extra}
---                            moved {route, extra}
+--                            moved {route, extra} | resend {providers, extra} (its idempotency key was over)
 --        while `unknown`:    found {provider_id, receipts} | look {at_us, noes, failures} | clear {doubt 0/1, extra}
 --                            resend {providers, extra, key_until_us (0: any time)} | hold {extra}
 --        extra = event fields as a flat list; receipts = {{status, reason, error_code, raw}..}
@@ -103,6 +103,16 @@ end
 
 function leased.elsewhere(key, m, e)
   m[TRIES] = m[TRIES] + 1
+  bind(m, e[6])
+  go_back(key, m, 0, e[7])
+end
+
+-- Not a byte left: the key under which the attempt before was to be told again is over; by the policy it goes, flagged.
+function leased.resend(key, m, e)
+  refund_all(key, m)
+  m[ATTEMPT] = m[ATTEMPT] - 1
+  mark(m, DOUBLE)
+  m[KEYED] = 0
   bind(m, e[6])
   go_back(key, m, 0, e[7])
 end
