@@ -81,6 +81,12 @@ class Rejection(msgspec.Struct, frozen=True):
     tenant: str  # "" where it could not be read
     given_id: str  # the id that the entry asked for, or ""
     fields: tuple[tuple[bytes, bytes], ...]
+    fingerprint: str = ""  # of its content, where that could be read: it may repeat a message that was taken
+
+    @property
+    def repeats(self) -> str:
+        """The key of the message that it repeats, if that has this fingerprint; "": it can repeat none."""
+        return f"{self.tenant}/{self.given_id}" if self.fingerprint and self.tenant and self.given_id else ""
 
 
 Entry = Send | Cancel | Rejection

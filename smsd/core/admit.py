@@ -103,14 +103,16 @@ def judge(
     `made_id`: of a send that names none; "" for one of an inbox stream, which gets `<class>-<entry id>`.
     """
     given: dict[str, str] = {}
+    sends, content = False, ""
     try:
         given, fault = read(fields)
         if fault is None:
-            if given.get("op") in (None, "", "send"):
+            sends = given.get("op") in (None, "", "send")
+            if sends:
                 return _send(given, class_, shard, entry_id, now_us, rules, made_id)
             return _cancel(given, class_, shard, entry_id, rules)
     except Fault as raised:
-        fault = raised
+        fault, content = raised, _content(given, class_, rules) if sends else ""
     except Exception as error:  # noqa: BLE001 - one entry that we fail on must not stop the batch that it came in
         fault = Fault("internal", f"smsd failed on this entry ({type(error).__name__}); its log has more")
     tenant = given.get("tenant", "")
@@ -121,6 +123,7 @@ def judge(
         tenant=tenant if is_tenant(tenant) else "",
         given_id=given.get("id", "")[:128],
         fields=tuple(fields),
+        fingerprint=content,
     )
 
 
@@ -200,7 +203,7 @@ def _send(
         message,
         entry_id,
         # As it was given, not as it was resolved: a repeat stays a repeat when the tenant's sender has changed, or when
-        # not_before has come.
+        # not_before has come. And `_content` has the same.
         fingerprint((number.e164, body, sender, class_, not_before_us, not_after_us, campaign, replaces)),
         not_before_us if not_before_us > now_us else 0,
         deadline(
@@ -211,6 +214,22 @@ def _send(
         ),
         replaces,
     )
+
+
+def _content(given: dict[str, str], class_: str, rules: Rules) -> str:
+    """The fingerprint of a send that is rejected, for it may repeat one that was taken: before its not_after passed, or
+    under other settings. "" where that cannot be read.
+    """
+    if not is_id(given.get("id", "-")):
+        return ""
+    try:
+        region = given.get("region") or rules.tenant(given["tenant"]).region
+        to = normalise(given["to"], region, "possible").e164
+        times = _instant(given, "not_before"), _instant(given, "not_after")
+        others = given.get("campaign", ""), given.get("replaces", "")
+        return fingerprint((to, given["body"], given.get("from", ""), class_, *times, *others))
+    except (KeyError, BadNumber, Fault):
+        return ""
 
 
 # ---- One field each --------------------------------------------------------------------------------------------------

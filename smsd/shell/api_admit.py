@@ -9,6 +9,7 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
@@ -25,7 +26,7 @@ from smsd.shell.live import Live, look
 from smsd.shell.metrics import Metrics
 from smsd.store import keys
 from smsd.store.connect import AWAY
-from smsd.store.record import decode
+from smsd.store.record import Record, decode
 
 if TYPE_CHECKING:
     from smsd.shell.traces import Traces
@@ -112,6 +113,7 @@ class Admission:
         if any(isinstance(one.entry, Rejection) for one in judged) and await self._is_behind():
             judged = await self._judge_each(elements, key, made_ids, base)
         await self._admit(judged)
+        await self._find_repeats(judged)
         self._count(judged)
         states = await self._look_up(judged)
         return [_outcome(one, states) for one in judged]
@@ -166,7 +168,10 @@ class Admission:
             ((b"json", element),), class_=class_, shard=shard.number, entry_id="", now_us=now_us, rules=rules,
             made_id=made_id or f"{class_}-{now_us // 1000}-x{secrets.token_hex(6)}",
         )  # fmt: skip
-        if not (isinstance(entry, Rejection) or key.may(_names(entry)[0])):  # two tenants in one object, say
+        if isinstance(entry, Rejection) and not entry.given_id:
+            entry = msgspec.structs.replace(entry, given_id=made_id)
+        asks = not isinstance(entry, Rejection) or entry.repeats
+        if asks and not key.may(_names(entry)[0]):  # two tenants in one object, say
             entry = stranger
         shed = isinstance(entry, Send) and class_ in self._sheds(shard.number)
         return _Judged(entry, class_, shard.number, base, unknown, shed)
@@ -196,6 +201,19 @@ class Admission:
         for route in routes:
             self._nudge(route)
 
+    async def _find_repeats(self, judged: Sequence[_Judged]) -> None:
+        """What cannot be taken any more, and was: after its not_after, say, or under other settings."""
+        of_shard: defaultdict[int, list[tuple[_Judged, Rejection]]] = defaultdict(list)
+        for one in judged:
+            if isinstance(one.entry, Rejection) and one.entry.repeats:
+                of_shard[one.shard].append((one, one.entry))
+        with suppress(RedisError, OSError):  # then they are rejected, as they would be without a record
+            for shard, mine in of_shard.items():
+                records = await self._records(shard, [entry.repeats for _, entry in mine])
+                for (one, entry), record in zip(mine, records, strict=True):
+                    if record is not None and record.print == entry.fingerprint:
+                        one.word = "repeated"
+
     async def _look_up(self, judged: Sequence[_Judged]) -> dict[str, str]:
         """Where those stand now of which only their records know, by their keys; they become UNSURE where the store
         does not tell.
@@ -214,12 +232,17 @@ class Admission:
     async def _states(self, of_shard: Mapping[int, Sequence[str]]) -> dict[str, str]:
         found: dict[str, str] = {}
         for shard, mine in of_shard.items():
-            reading = self._live.shards[shard].client.hmget(keys.key(shard, "msg"), list(mine))
-            for key, packed in zip(mine, await cast("Awaitable[list[bytes | None]]", reading), strict=True):
-                record = decode(packed) if packed else None
-                if record is not None and record.state != "tomb":
+            for key, record in zip(mine, await self._records(shard, mine), strict=True):
+                if record is not None:
                     found[key] = public_state(record.state)
         return found
+
+    async def _records(self, shard: int, named: Sequence[str]) -> list[Record | None]:
+        """Those of messages, by key; None where there is none, or only a cancel that came first."""
+        reading = self._live.shards[shard].client.hmget(keys.key(shard, "msg"), list(named))
+        packed = await cast("Awaitable[list[bytes | None]]", reading)
+        records = [decode(one) if one else None for one in packed]
+        return [one if one is None or one.state != "tomb" else None for one in records]
 
     def _count(self, judged: Sequence[_Judged]) -> None:
         of_class: defaultdict[str, list[_Judged]] = defaultdict(list)
@@ -247,7 +270,8 @@ def _names(entry: Entry) -> tuple[str, str]:
         case Cancel():
             return entry.tenant, entry.id
         case Rejection():
-            return entry.tenant, entry.given_id if entry.reason == "id_conflict" else ""
+            told = entry.reason == "id_conflict" or entry.repeats
+            return entry.tenant, entry.given_id if told else ""
 
 
 def _outcome(one: _Judged, states: dict[str, str]) -> Outcome:
@@ -259,6 +283,8 @@ def _outcome(one: _Judged, states: dict[str, str]) -> Outcome:
     if one.word == UNSURE:
         told = f"the store did not say whether it took this: send it again with the id {id_}, which is taken once"
         return Outcome(UNSURE, tenant, id_, errors=(Fault(one.base, UNSURE, told),))
+    if one.word == "repeated":
+        return Outcome(states.get(f"{tenant}/{id_}", "queued"), tenant, id_, repeated=True)
     match one.entry:
         case Rejection(reason=reason, detail=detail):
             return Outcome("rejected", tenant, id_, errors=(fault(reason, detail, one.base),))
@@ -268,8 +294,6 @@ def _outcome(one: _Judged, states: dict[str, str]) -> Outcome:
             state = states.get(f"{tenant}/{id_}", "submitted")
             late = Fault(one.base, "cancel_too_late", ENDS["cancel_too_late"])
             return Outcome(state, tenant, id_, errors=(late,))
-        case _ if one.word == "repeated":
-            return Outcome(states.get(f"{tenant}/{id_}", "queued"), tenant, id_, repeated=True)
         case _:
             return Outcome(_STATES[one.word], tenant, id_)
 

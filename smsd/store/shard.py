@@ -162,7 +162,8 @@ class Shard:
             case Rejection():
                 dead = self._dead(entry, class_)
                 blobs.extend(dead)
-                return ["reject", _rejected(entry, class_), len(dead), entry.entry_id]
+                told = _rejected(entry, class_)
+                return ["reject", told, len(dead), entry.entry_id, entry.repeats, entry.fingerprint]
 
     def _dead(self, entry: Rejection, class_: str) -> list[bytes | str]:
         out: list[bytes | str] = ["reason", entry.reason, "detail", entry.detail]

@@ -485,6 +485,42 @@ def test_our_own_failure() -> None:
     assert "KeyError" in outcome.detail
 
 
+@pytest.mark.parametrize(
+    ("changed", "rules"),
+    [
+        ({}, TestRules(defaults=DEFAULTS, accept_unknown=False)),
+        ({}, TestRules(defaults=msgspec.structs.replace(DEFAULTS, countries=frozenset({"GB"})))),
+        ({"not_after": "1774774800000"}, TestRules()),
+        ({"from_": "Salon"}, TestRules(senders={"IE": SenderRule(frozenset({"e164"}))})),
+        ({"body": "x" * 200}, TestRules(max_segments=1)),
+        ({"campaign": "c", "replaces": "a0"}, TestRules(routes={"IE": None})),
+    ],
+    ids=["tenant", "country", "time", "sender", "segments", "route"],
+)
+def test_a_rejection_knows_what_it_may_repeat(changed: dict[str, str], rules: TestRules) -> None:
+    """What could be taken once, and no more for the time or the settings, has the fingerprint that it had then."""
+    then = sent(entry(**changed))
+    outcome = judged(entry(**changed), rules, now_us=NOW_US + 2 * HOUR_US)
+    assert isinstance(outcome, Rejection)
+    assert (outcome.repeats, outcome.fingerprint) == (then.message.key, then.fingerprint)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        entry(to="086"),
+        entry(id="a b"),
+        entry(id="x" * 129),
+        entry(id=None, campaign="/"),
+        entry(op="x"),
+        entry(tenant="/"),
+    ],
+)
+def test_a_rejection_repeats_nothing_where_it_cannot_be_told(fields: dict[str, str]) -> None:
+    """Without an id, a number or an operation that are such, it can have no first."""
+    assert rejected(fields).repeats == ""
+
+
 def test_id_of_a_wrong_type() -> None:
     """A number as id in JSON is rejected, and the rejection names it."""
     outcome = rejected([(b"json", b'{"tenant":"salon","id":4711,"to":"+353861234567","body":"a"}')])

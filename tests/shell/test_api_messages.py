@@ -169,6 +169,22 @@ async def test_an_idempotency_key_is_the_id_that_is_missing(api: Site) -> None:
         assert [one.get("repeated", False) for one in got.json] == [repeated] * 3
 
 
+async def test_a_repeat_stays_one_when_its_time_is_over(api: Site) -> None:
+    """After its not_after too the answer says where the message stands, by its id or by the key; a first is refused."""
+    at_ms = 1_774_771_200_000
+    api.live.shards[0].now_us = at_ms * 1000
+    over = {**GOOD, "not_after": at_ms + 1000}
+    await api.send({**over, "id": "own"})
+    await api.send(over, headers={"Idempotency-Key": "k"})
+    api.live.shards[0].now_us = (at_ms + 2000) * 1000
+    for again, headers in (({**over, "id": "own"}, {}), (over, {"Idempotency-Key": "k"})):
+        got = await api.send(again, headers=headers)
+        assert (got.status, got.json["state"], got.json["repeated"]) == (202, "queued", True)
+    for new in (over, {**over, "id": "new"}, {**over, "id": "own", "body": "other"}):
+        got = await api.send(new)
+        assert (got.status, got.json["errors"][0]["reason"]) == (422, "in_past")
+
+
 async def test_the_same_key_with_other_content_is_a_conflict(api: Site) -> None:
     """409 for one message; in a list only the elements that differ."""
     await api.send(headers={"Idempotency-Key": "k"})

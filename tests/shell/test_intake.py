@@ -208,6 +208,27 @@ async def test_a_repeat_is_counted_and_changes_nothing(station: Station) -> None
     }
 
 
+async def test_a_repeat_stays_one_when_its_time_is_over(make: Make, store_url: str) -> None:
+    """After its not_after it is counted as before, and the first one's state is not contradicted by a rejection."""
+    station: Station = await make(store_url)
+    at_ms = 1_774_771_200_000
+    station.live.shards[0].now_us = at_ms * 1000
+    station.start()
+    await station.write(id="m1", not_after=str(at_ms + 1000))
+    assert [event["state"] for event in await station.events(1)] == ["queued"]
+    station.live.shards[0].now_us = (at_ms + 2000) * 1000
+    await station.write(id="m1", not_after=str(at_ms + 1000))
+    await station.write(id="m1", not_after=str(at_ms + 1001))
+    await station.write(id="m2", not_after=str(at_ms + 1000))
+    assert [(event["given_id"], event["reason"]) for event in await station.events(2)] == [
+        ("m1", "in_past"), ("m2", "in_past"),
+    ]  # fmt: skip
+    await station.stop()
+    assert station.counted()['class="reminder",outcome="repeated"'] == 1.0
+    assert len(await station.dead()) == 2
+    assert await station.left() == (0, 0)
+
+
 async def test_the_same_id_with_other_content_is_a_conflict(station: Station) -> None:
     """It is rejected as id_conflict, the first one stays as it is, and the dead stream keeps what was asked for."""
     await station.write(id="m1")

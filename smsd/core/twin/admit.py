@@ -24,8 +24,7 @@ def admit(book: Book, entry: Entry, class_: str, number: int) -> str:
         case Cancel():
             return _withdraw(book, f"{entry.tenant}/{entry.id}")
         case Rejection():
-            _reject(book, entry, class_)
-            return "rejected"
+            return _reject(book, entry, class_)
         case _ as never:
             assert_never(never)
 
@@ -101,7 +100,10 @@ def _withdraw(book: Book, key: str) -> str:
     return word
 
 
-def _reject(book: Book, entry: Rejection, class_: str) -> None:
+def _reject(book: Book, entry: Rejection, class_: str) -> str:
+    old = book.records.get(entry.repeats)
+    if old is not None and old.state is not None and old.print == entry.fingerprint:
+        return "repeated"
     id_ = f"{class_}-{entry.entry_id}"
     told = {
         "v": "1",
@@ -118,3 +120,4 @@ def _reject(book: Book, entry: Rejection, class_: str) -> None:
         "at": str(book.now_us // 1000),
     }
     book.events.append({"tenant": entry.tenant} | {name: value for name, value in told.items() if value})
+    return "rejected"

@@ -4,7 +4,8 @@
 --        send   {'send', key, print, class, route, lane, deadline_us, not_before_us, cost, echo, replaces key or '',
 --        entry id, recipient hashed}
 --        cancel {'cancel', key, entry id}
---        reject {'reject', event fields, count, entry id}, and `count` opaque arguments: the dead entry's fields
+--        reject {'reject', event fields, count, entry id, key or '', print}, and `count` opaque arguments: the dead
+--        entry's fields. One with the key and the print of a message that was taken is its repeat, and no more
 -- Output one word per entry, then msgpack of {class \31 state \31 reason = how many ended so}:
 --        taken, due, cancelled (a cancel had come first, or all of its kind was withdrawn), suppressed (its recipient
 --        has opted out), repeated, rejected;
@@ -23,8 +24,10 @@ local function acknowledge(entry_id)
   return fresh
 end
 
-local function reject(event, from, to)
-  call('XADD', K.events, '*', 'at', now_ms, unpack(event))
+local function reject(e, from, to)
+  local old = e[5] ~= '' and record(e[5])
+  if old and old[STATE] ~= 'tomb' and old[PRINT] == e[6] then return 'repeated' end
+  call('XADD', K.events, '*', 'at', now_ms, unpack(e[2]))
   call('XADD', K.dead, '*', 'at', now_ms, unpack(ARGV, from, to))
   return 'rejected'
 end
@@ -90,7 +93,8 @@ local batch = unpack_msg(ARGV[4])
 local keys, out, done, sends = {}, {}, {}, 0
 for i = 1, #batch do
   local e = batch[i]
-  if e[1] ~= 'reject' then keys[#keys + 1] = e[2] end
+  local key = e[1] == 'reject' and e[5] or e[2]
+  if key ~= '' then keys[#keys + 1] = key end
   if e[1] == 'send' then
     sends = sends + 1
     if e[11] ~= '' then keys[#keys + 1] = e[11] end
@@ -116,7 +120,7 @@ for i = 1, #batch do
   elseif e[1] == 'cancel' then
     out[i] = withdraw_by_entry(e)
   else
-    out[i] = acknowledge(e[4]) and reject(e[2], at + 1, at + e[3]) or 'handled'
+    out[i] = acknowledge(e[4]) and reject(e, at + 1, at + e[3]) or 'handled'
     at = at + e[3]
   end
 end
