@@ -91,7 +91,8 @@ class Reader:
         self._stopped = asyncio.Event()
         self._claim_at = self._forget_at = self._memory_at = 0.0
         self.shed: frozenset[str] = frozenset()  # classes whose inboxes are left unread
-        self._opened: list[str] = []
+        self._opened: list[str] = []  # classes whose inboxes are read
+        self._barred: list[str] = []  # classes whose inboxes are no streams
 
     def stop(self) -> None:
         self._stopping = True
@@ -113,7 +114,7 @@ class Reader:
                 await self._rest(_backoff_s(self._failures))
                 self._failures += 1
         with contextlib.suppress(RedisError, OSError):
-            for class_ in self._classes():
+            for class_ in self._opened:
                 await self._inbox.forget(class_, 0, self._live.process)
 
     def _note(self, event: str, error: Exception, *, exc_info: bool = False) -> None:
@@ -140,17 +141,23 @@ class Reader:
         return sorted(classes, key=lambda name: (-classes[name].weight, name))
 
     async def _open(self) -> None:
-        """The groups of all inboxes, also of a class that a reload has brought."""
+        """The groups of all inboxes, also of a class that a reload has brought. One that is no stream stops no other,
+        and is tried again until it is one.
+        """
         classes = self._classes()
-        if classes != self._opened:
-            await self._inbox.open(classes)
-            self._opened = classes
+        if classes == self._opened:
+            return
+        self._opened = await self._inbox.open(classes)
+        barred = [class_ for class_ in classes if class_ not in self._opened]
+        if barred != self._barred:
+            self._log.warning("inbox_is_no_stream", classes=barred)
+        self._barred = barred
 
     # ---- Reading -----------------------------------------------------------------------------------------------------
 
     async def _own(self) -> None:
         """What this process has read before and not seen through: a reply was lost, or the store was away."""
-        for class_ in self._classes():
+        for class_ in self._opened:
             after = "0"
             while not self._stopping and (reads := await self._inbox.pending(class_, after)):
                 await self._admit(class_, reads)
@@ -162,7 +169,7 @@ class Reader:
         try:
             while not self._stopping:
                 await self._keep_up()
-                classes = [class_ for class_ in self._classes() if class_ not in self.shed]
+                classes = [class_ for class_ in self._opened if class_ not in self.shed]
                 got: Mapping[str, list[Read]] = {}
                 if classes:
                     got = await self._inbox.read(classes)
@@ -186,11 +193,11 @@ class Reader:
             self._memory_at = now + await self._watch_memory()
         if now >= self._claim_at:
             self._claim_at = now + CLAIM_EVERY_S * random.uniform(0.8, 1.2)
-            for class_ in self._classes():
+            for class_ in self._opened:
                 await self._claim(class_)
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY_S * random.uniform(0.8, 1.2)
-            for class_ in self._classes():
+            for class_ in self._opened:
                 await self._inbox.forget(class_, FORGET_IDLE_MS)
 
     async def _watch_memory(self) -> float:

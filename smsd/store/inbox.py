@@ -32,14 +32,21 @@ class Inbox:
         # As the server sends them: redis-py would make dicts of the fields, and lose one that comes twice.
         client.set_response_callback("XAUTOCLAIM", _as_sent)
 
-    async def open(self, classes: Sequence[str]) -> None:
-        """Makes the consumer groups that are missing, from the start: for what was written before anybody read."""
+    async def open(self, classes: Sequence[str]) -> list[str]:
+        """Makes the consumer groups that are missing, from the start: for what was written before anybody read. Returns
+        the classes whose inbox is there; where its key is no stream but a list, say, it cannot be read.
+        """
+        there: list[str] = []
         for class_ in classes:
             try:
                 await self._client.xgroup_create(keys.inbox(self._shard, class_), keys.GROUP, id="0", mkstream=True)
             except ResponseError as error:
+                if str(error).startswith("WRONGTYPE"):
+                    continue
                 if not str(error).startswith("BUSYGROUP"):
                     raise
+            there.append(class_)
+        return there
 
     async def read(self, classes: Sequence[str]) -> dict[str, list[Read]]:
         """What is new, in the order of `classes`, up to BATCH of each; waits up to BLOCK_MS for something."""

@@ -269,6 +269,21 @@ async def test_a_class_that_a_reload_brings_is_read(station: Station, tmp_path: 
     assert "store_away" not in station.logs.events()
 
 
+async def test_an_inbox_that_is_no_stream_stops_no_other(make: Make, store_url: str, impatient: None) -> None:
+    """A class whose producers push to a list is told of and left out, until somebody has moved the list away."""
+    station: Station = await make(store_url)
+    await ask(station.client, "LPUSH", keys.inbox(0, "reminder"), "a text")
+    station.start()
+    await station.write("marketing", id="m1")
+    assert [event["id"] for event in await station.events(1)] == ["m1"]
+    assert (await station.logs.wait("inbox_is_no_stream"))["classes"] == ["reminder"]
+    await station.client.delete(keys.inbox(0, "reminder"))
+    await station.write(id="m2")
+    assert [event["id"] for event in await station.events(1)] == ["m2"]
+    told = [line for line in station.logs.lines if line["event"] == "inbox_is_no_stream"]
+    assert [line["classes"] for line in told] == [["reminder"], []]
+
+
 async def test_a_class_that_a_reload_drops_is_left_in_its_inbox(
     station: Station, tmp_path: Path, impatient: None
 ) -> None:

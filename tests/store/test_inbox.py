@@ -9,6 +9,7 @@ from smsd.store import inbox as module
 from smsd.store import keys
 from smsd.store.connect import Store, connect
 from smsd.store.inbox import BATCH, Inbox
+from tests.support.world import ask
 
 REMINDERS = keys.inbox(0, "reminder")
 
@@ -42,8 +43,15 @@ async def _other(store: Store, consumer: str = "other") -> None:
 async def test_opening_twice_does_no_harm(store: Store, inbox: Inbox) -> None:
     """Groups that are there stay as they are."""
     await _raw(store, "a", "1")
-    await inbox.open(["reminder", "marketing"])
+    assert await inbox.open(["reminder", "marketing"]) == ["reminder", "marketing"]
     assert list(await inbox.read(["reminder"])) == ["reminder"]
+
+
+async def test_what_is_no_stream_is_left_out(store: Store, inbox: Inbox) -> None:
+    """The others are opened, and the list stays as it is."""
+    await ask(store.client, "LPUSH", keys.inbox(0, "otp"), "a text")
+    assert await inbox.open(["otp", "vip", "reminder"]) == ["vip", "reminder"]
+    assert await ask(store.client, "LLEN", keys.inbox(0, "otp")) == 1
 
 
 async def test_entries_come_as_they_were_written(store: Store, inbox: Inbox) -> None:
