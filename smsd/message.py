@@ -82,6 +82,8 @@ class Rejection(msgspec.Struct, frozen=True):
     given_id: str  # the id that the entry asked for, or ""
     fields: tuple[tuple[bytes, bytes], ...]
     fingerprint: str = ""  # of its content, where that could be read: it may repeat a message that was taken
+    campaign: str = ""  # these two where they are what they should be: its event hands them back
+    meta: str = ""
 
     @property
     def repeats(self) -> str:

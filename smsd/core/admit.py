@@ -115,7 +115,7 @@ def judge(
         fault, content = raised, _content(given, class_, rules) if sends else ""
     except Exception as error:  # noqa: BLE001 - one entry that we fail on must not stop the batch that it came in
         fault = Fault("internal", f"smsd failed on this entry ({type(error).__name__}); its log has more")
-    tenant = given.get("tenant", "")
+    tenant, campaign = given.get("tenant", ""), given.get("campaign", "")
     return Rejection(
         reason=fault.reason,
         detail=fault.detail,
@@ -124,6 +124,8 @@ def judge(
         given_id=given.get("id", "")[:128],
         fields=tuple(fields),
         fingerprint=content,
+        campaign=campaign if is_id(campaign) else "",
+        meta=_meta_or_none(given.get("meta", "")),
     )
 
 
@@ -338,6 +340,13 @@ def _meta(text: str) -> str:
     except ValueError as error:
         raise Fault("bad_meta", f"meta: {error}") from None
     return text
+
+
+def _meta_or_none(text: str) -> str:
+    try:
+        return _meta(text) if text else ""
+    except Fault:
+        return ""
 
 
 def traceparent(text: str) -> str:

@@ -316,5 +316,7 @@ def _bare(entry: Entry) -> Entry:
 
 
 def _conflict(entry: Send, read: Read) -> Entry:
-    message = entry.message
-    return _kept(Rejection("id_conflict", CONFLICT, entry.entry_id, message.tenant, message.id, read[1]))
+    m = entry.message
+    return _kept(
+        Rejection("id_conflict", CONFLICT, entry.entry_id, m.tenant, m.id, read[1], campaign=m.campaign, meta=m.meta)
+    )

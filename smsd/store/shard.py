@@ -345,11 +345,15 @@ def _rejected(entry: Rejection, class_: str) -> list[str]:
         "detail": entry.detail,
         "given_id": entry.given_id,
         "entry_id": entry.entry_id,
+        "campaign": entry.campaign,
+        "meta": entry.meta,
     }
     return [text for pair in fields.items() if pair[1] or pair[0] == "tenant" for text in pair]
 
 
 def _internal(entry: Send | Cancel, error: str, fields: Fields) -> Rejection:
-    tenant, given = (entry.message.tenant, entry.message.id) if isinstance(entry, Send) else (entry.tenant, entry.id)
     detail = f"the store could not take this entry ({error.splitlines()[0][:200]}); redrive it when that is mended"
-    return Rejection("internal", detail, entry.entry_id, tenant, given, fields)
+    if isinstance(entry, Cancel):
+        return Rejection("internal", detail, entry.entry_id, entry.tenant, entry.id, fields)
+    m = entry.message
+    return Rejection("internal", detail, entry.entry_id, m.tenant, m.id, fields, campaign=m.campaign, meta=m.meta)

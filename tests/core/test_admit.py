@@ -521,6 +521,21 @@ def test_a_rejection_repeats_nothing_where_it_cannot_be_told(fields: dict[str, s
     assert rejected(fields).repeats == ""
 
 
+@pytest.mark.parametrize(
+    ("changed", "campaign", "meta"),
+    [
+        ({"campaign": "c", "meta": '{"a": 1}'}, "c", '{"a": 1}'),
+        ({"campaign": "c d", "meta": "{"}, "", ""),
+        ({"meta": "1" * 2049, "campaign": "c"}, "c", ""),
+        ({}, "", ""),
+    ],
+)
+def test_a_rejection_hands_back_what_can_be(changed: dict[str, str], campaign: str, meta: str) -> None:
+    """Campaign and meta, where they are what they should be, whatever else is wrong."""
+    outcome = rejected(entry(to=None, **changed))
+    assert (outcome.campaign, outcome.meta) == (campaign, meta)
+
+
 def test_id_of_a_wrong_type() -> None:
     """A number as id in JSON is rejected, and the rejection names it."""
     outcome = rejected([(b"json", b'{"tenant":"salon","id":4711,"to":"+353861234567","body":"a"}')])

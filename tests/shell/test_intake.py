@@ -231,10 +231,11 @@ async def test_a_repeat_stays_one_when_its_time_is_over(make: Make, store_url: s
 
 async def test_the_same_id_with_other_content_is_a_conflict(station: Station) -> None:
     """It is rejected as id_conflict, the first one stays as it is, and the dead stream keeps what was asked for."""
-    await station.write(id="m1")
-    entry_id = await station.write(id="m1", body="Something else.")
+    await station.write(id="m1", meta="1", campaign="a")
+    entry_id = await station.write(id="m1", body="Something else.", meta="2", campaign="b")
     _, event = await station.events(2)
     assert (event["state"], event["reason"], event["given_id"]) == ("rejected", "id_conflict", "m1")
+    assert (event["meta"], event["campaign"]) == ("2", "b")
     assert event["id"] == f"reminder-{entry_id}"
     [dead] = await station.dead()
     assert dead[b"in.body"] == b"Something else."

@@ -124,7 +124,9 @@ class Player:
             old = rng.choice(self.sends)
             if rng.random() < 0.2:
                 told = old.fingerprint if rng.random() < 0.7 else "other"
-                return Rejection("in_past", "Over.", "", old.message.tenant, old.message.id, ((b"a", b"b"),), told)
+                return Rejection(
+                    "in_past", "Over.", "", old.message.tenant, old.message.id, ((b"a", b"b"),), told, "x", "{}"
+                )
             if old.message.class_ == class_:
                 return old if rng.random() < 0.7 else Send(old.message, "", "other", 0, old.deadline_us)
         id_ = f"m{len(self.sends)}.{rng.getrandbits(20)}"

@@ -117,6 +117,8 @@ def _reject(book: Book, entry: Rejection, class_: str) -> str:
         "detail": entry.detail,
         "given_id": entry.given_id,
         "entry_id": entry.entry_id,
+        "campaign": entry.campaign,
+        "meta": entry.meta,
         "at": str(book.now_us // 1000),
     }
     book.events.append({"tenant": entry.tenant} | {name: value for name, value in told.items() if value})
