@@ -21,6 +21,7 @@ from tests.support.world import (
     ask,
     elsewhere,
     fail,
+    hold,
     limits,
     moved,
     resend,
@@ -295,9 +296,31 @@ async def test_a_receipt_that_never_comes_ends_as_unconfirmed_and_a_late_one_sti
     await world.accept(leased)
     world.pass_time(48 * HOUR)
     assert (await world.sweep()).unconfirmed == 1
+    submitted, event = (await world.events("acme/a1"))[-2:]
+    assert (event["state"], event["reason"]) == ("unconfirmed", "no_receipt")
+    assert [event[name] == submitted[name] for name in ("provider", "provider_id", "attempt")] == [True] * 3
     assert await world.receipt(leased, "delivered") == "late"
     event = await world.last("acme/a1")
     assert (event["state"], event["late"]) == ("delivered", "1")
+
+
+async def test_what_may_have_left_ends_with_whom_to_ask(world: World) -> None:
+    """The provider and the attempt that stands as unknown; nobody, where that is an attempt before the last."""
+    await world.send("acme", "last")
+    [leased] = await world.take()
+    await world.settle(unknown(leased, world.now))
+    await world.settle(hold(leased))
+    await world.send("acme", "first")
+    [leased] = await world.take()
+    await world.settle(unknown(leased, world.now))
+    await world.settle(resend(leased))
+    await world.settle(fail((await world.take())[0], "bad_number"))
+    world.pass_time(49 * HOUR)
+    await world.sweep()
+    last, first = await world.last("acme/last"), await world.last("acme/first")
+    assert (last["state"], last["provider"], last["attempt"]) == ("unconfirmed", "main", "1")
+    assert first["state"] == "unconfirmed"
+    assert "provider" not in first
 
 
 @pytest.mark.parametrize(

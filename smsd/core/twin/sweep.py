@@ -13,7 +13,7 @@ from smsd.core.twin.receipts import apply_parked
 from smsd.core.twin.settle import release
 from smsd.core.twin.values import Lane, Record, Swept, Where
 from smsd.core.twin.waking import drop_ended, move_due, resume
-from smsd.core.twin.ways import expire, let_go, unserved
+from smsd.core.twin.ways import expire, let_go, unanswered, unserved
 from smsd.core.twin.withdrawals import forget, withdraw_some
 from smsd.message import State
 
@@ -30,7 +30,7 @@ def sweep(
     done.unleased = _end_leases(book, settle_us, max(1, most // 10))
     for key in waits:
         if book.records[key].state in (State.SUBMITTED, State.UNKNOWN):
-            book.finish(book.records[key], State.UNCONFIRMED, reason="no_receipt")
+            book.finish(book.records[key], State.UNCONFIRMED, **unanswered(book.records[key]))
             done.unconfirmed += 1
         else:
             book.awaited.drop(key)

@@ -34,10 +34,25 @@ def tell_and_hold(book: Book, r: Record, extra: Told) -> None:
     r.earlier = True
 
 
+def unanswered(r: Record) -> Told:
+    """What an end without a receipt tells: whom to ask, where that is known. It is the attempt that was taken, the last
+    if there are several, else the one that stands as unknown.
+    """
+    one = max(r.taken, key=lambda taken: taken.attempt, default=None)
+    if one is None and r.state is State.UNKNOWN and not r.earlier:
+        one = Taken(r.attempt, r.provider, "")
+    told: dict[str, str | int] = {"reason": "no_receipt"}
+    if one is not None:
+        told |= {"provider": one.provider, "attempt": one.attempt}
+    if one is not None and one.provider_id:
+        told["provider_id"] = one.provider_id
+    return told
+
+
 def close(book: Book, r: Record, state: State, reason: str) -> None:
     """Ends a message that leaves no more: what may have left is unconfirmed, never expired or cancelled."""
     if r.maybe:
-        book.finish(r, State.UNCONFIRMED, reason="no_receipt")
+        book.finish(r, State.UNCONFIRMED, **unanswered(r))
     else:
         book.finish(r, state, reason=reason)
 

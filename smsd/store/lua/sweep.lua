@@ -129,7 +129,7 @@ function pass.end_waits()
   for _, key in ipairs(keys) do
     local m = record(key)
     if m and (m[STATE] == 'submitted' or m[STATE] == 'unknown') then
-      finish(key, m, 'unconfirmed', { 'reason', 'no_receipt' })
+      finish(key, m, 'unconfirmed', held.unanswered(m))
       n.unconfirmed = n.unconfirmed + 1
     else
       zset(K.await, key, false)

@@ -93,10 +93,25 @@ function held.begin(m)
   if has(m, held.EARLIER) then m[FLAGS] = m[FLAGS] - held.EARLIER end
 end
 
+-- What an end without a receipt tells: whom to ask, where that is known. It is the attempt that was taken, the last if
+-- there are several, else the one that stands as unknown.
+function held.unanswered(m)
+  local one
+  for i = 1, #m[TAKEN] do
+    local taken = m[TAKEN][i]
+    if not one or taken[1] > one[1] then one = taken end
+  end
+  if not one and m[STATE] == 'unknown' and not has(m, held.EARLIER) then one = { m[ATTEMPT], m[PROVIDER], '' } end
+  local extra = { 'reason', 'no_receipt' }
+  if one then extra = { 'reason', 'no_receipt', 'provider', one[2], 'attempt', int(one[1]) } end
+  if one and one[3] ~= '' then extra[7], extra[8] = 'provider_id', one[3] end
+  return extra
+end
+
 -- Ends a message that leaves no more: what may have left is unconfirmed, never expired or cancelled.
 local function close(key, m, state, reason)
   if has(m, MAYBE) then
-    finish(key, m, 'unconfirmed', { 'reason', 'no_receipt' })
+    finish(key, m, 'unconfirmed', held.unanswered(m))
   else
     finish(key, m, state, { 'reason', reason })
   end
