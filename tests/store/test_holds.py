@@ -79,6 +79,8 @@ async def test_what_still_lay_in_the_inbox_is_withdrawn_too(world: World, redis:
     assert await world.send("acme", "old", entry=written) == "cancelled"
     world.pass_time(10_000)
     assert await world.send("acme", "new", entry=f"{world.now // 1000}-0") == "taken"
+    for made_up in ("5-0", "99999999999-1"):  # no time: such an entry is not older than everything
+        assert await world.send("acme", made_up, entry=made_up) == "taken"
 
 
 async def test_marks_that_cover_nothing_any_more_go(world: World, redis: Redis) -> None:

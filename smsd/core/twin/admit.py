@@ -5,6 +5,7 @@ Never judges an entry: core.admit did. An entry that another call has handled is
 
 from typing import Final, assert_never
 
+from smsd.core.fields import EARLIEST_EPOCH_MS
 from smsd.core.twin import optouts
 from smsd.core.twin.book import Book
 from smsd.core.twin.lanes import enqueue, put_due
@@ -57,9 +58,12 @@ def _send(book: Book, entry: Send, class_: str, number: int) -> str:
 
 
 def _written_at(book: Book, entry: Send) -> int:
-    """When the entry was written, as its id has it: a withdrawal covers what still lay in the inbox."""
+    """When the entry was written, as its id has it: a withdrawal covers what still lay in the inbox. An id that is no
+    time counts from now.
+    """
     ms, dash, _ = entry.entry_id.partition("-")
-    return min(book.now_us, int(ms) * 1000) if dash and ms.isdigit() else book.now_us
+    timed = dash and ms.isdigit() and int(ms) >= EARLIEST_EPOCH_MS
+    return min(book.now_us, int(ms) * 1000) if timed else book.now_us
 
 
 def _record(book: Book, entry: Send, class_: str, number: int) -> Record:

@@ -35,10 +35,11 @@ end
 -- What became of the message that this one replaces, as its event says it.
 local REPLACED = { cancelled = 'cancelled', leaving = 'left', left = 'left', unknown = 'unknown' }
 
--- When the entry was written, as its id has it: a withdrawal covers what still lay in the inbox.
+-- When the entry was written, as its id has it: a withdrawal covers what still lay in the inbox. An id that somebody
+-- made up and that is no time (below 1973 in ms, as core/fields.py has it) counts from now.
 local function written_at(entry_id)
   local ms = tonumber(match(entry_id, '^(%d+)%-%d+$'))
-  return ms and min(now, ms * 1000) or now
+  return ms and ms >= 100000000000 and min(now, ms * 1000) or now
 end
 
 local function send(e, body, number)
