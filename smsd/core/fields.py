@@ -94,6 +94,9 @@ class _Meta(msgspec.Struct):
     meta: msgspec.Raw
 
 
+HALF_PAIR = "holds half of a surrogate pair, as a text does that was cut inside an emoji; cut it between characters"
+_is_half = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])").search  # msgspec calls that truncated input
+
 _decode_any = msgspec.json.Decoder().decode
 _decode_meta = msgspec.json.Decoder(_Meta).decode
 
@@ -103,7 +106,8 @@ def parse_json(text: str | bytes) -> object:
     try:
         return _decode_any(text)
     except msgspec.MsgspecError as error:
-        raise ValueError(str(error)) from None
+        whole = text if isinstance(text, str) else text.decode(errors="replace")
+        raise ValueError(HALF_PAIR if _is_half(whole) else str(error)) from None
     except UnicodeError:
         raise ValueError("not UTF-8") from None
     except RecursionError:
