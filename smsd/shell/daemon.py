@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
-from smsd.config import Config, ConfigErrors, load
+from smsd.config import Config, ConfigErrors, Mistake, load
 from smsd.control.dropping import Held
 from smsd.control.revision import content_hash
 from smsd.secret import SecretError
@@ -277,13 +277,16 @@ class Worker:
     async def _reload(self) -> None:
         try:
             local = await asyncio.to_thread(load, self._settings.config, os.environ)
+            if local.shards != (there := len(self.live.shards)):
+                said = f"the store has {there}, fixed when it was first used, and the file says {local.shards}"
+                raise ConfigErrors([Mistake(str(self._settings.config), 0, "store.shards", said)])
         except ConfigErrors as errors:
             self.live.read = ""
             self._refuse("; ".join(map(str, errors.mistakes)))
             return
-        before = self.live.local
+        holds = self._config
         if (local.store, local.otel, local.http.listen, local.webhooks.listen) != (
-            before.store, before.otel, before.http.listen, before.webhooks.listen,
+            holds.store, holds.otel, holds.http.listen, holds.webhooks.listen,
         ):  # fmt: skip
             self._log.warning("config_restart", detail="[store], [otel] and addresses hold until a restart")
         try:

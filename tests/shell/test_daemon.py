@@ -198,6 +198,40 @@ def test_a_bad_file_changes_nothing_and_says_why(
         platform.wait("delivered")
 
 
+def test_other_shards_are_no_reload(
+    tmp_path: Path, store_url: str, carrier: CarrierProcess, platform: Platform
+) -> None:
+    """A file that says another number than the store is refused whole, and no message is sought elsewhere."""
+    values = {"store": store_url, "carrier": carrier.url, "http": "127.0.0.1:0", "webhooks": "127.0.0.1:0"}
+    path = write(tmp_path, **values, public_url="")
+    with Daemon(path).ready() as daemon:
+        path.write_text(path.read_text().replace("[store]", "[store]\nshards = 4"))
+        daemon.process.send_signal(signal.SIGHUP)
+        (line,) = daemon.heard("config_refused")
+        assert "store.shards: the store has 1, fixed when it was first used, and the file says 4" in line["mistakes"]
+        platform.enqueue("r-1")
+        assert platform.wait("submitted", "rejected")[0]["state"] == "submitted"
+
+
+def test_what_waits_for_a_restart_is_told_as_long_as_it_does(
+    tmp_path: Path, store_url: str, carrier: CarrierProcess
+) -> None:
+    """Each reload says that the file's durability does not hold yet, until the file says again what holds."""
+    values = {"store": store_url, "carrier": carrier.url, "http": "127.0.0.1:0", "webhooks": "127.0.0.1:0"}
+    path = write(tmp_path, **values, public_url="")
+    text = path.read_text()
+    with Daemon(path).ready() as daemon:
+        for times in (1, 2):
+            path.write_text(text.replace("[store]", '[store]\ndurability = "strict"'))
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.heard("config_in_force", 1 + times)
+            assert len(daemon.heard("config_restart", times)) == times
+        path.write_text(text)
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.heard("config_in_force", 4)
+        assert len(daemon.heard("config_restart")) == 2
+
+
 def test_ready_is_told_over_http_and_so_is_the_drain(
     tmp_path: Path, store_url: str, carrier: CarrierProcess, platform: Platform
 ) -> None:
