@@ -46,7 +46,7 @@ from smsd.shell.transport import Transport
 from smsd.shell.webhooks import Webhooks
 from smsd.store.connect import StoreAway, StoreError, open_store
 from smsd.store.embedded import Embedded
-from smsd.store.shard import Shard
+from smsd.store.shard import ClockDiffers, Shard
 
 if TYPE_CHECKING:
     from smsd.shell.traces import Traces
@@ -69,6 +69,7 @@ class Worker:
         self._stopped_at = 0.0
         self._parts: dict[asyncio.Task[None], str] = {}
         self._reloading: asyncio.Task[None] | None = None
+        self._hups = 0  # that no reading of the file has answered yet
 
     async def run(self) -> int:
         """Until a signal, the parent's end, or the failure of a part. Returns the exit code. Raises Refused."""
@@ -157,6 +158,8 @@ class Worker:
         )  # fmt: skip
         if self._settings.shared_ports:
             self._tell_parent(b"ready\n")  # by this it decides how soon we are replaced
+        if self._hups:
+            self.reload_soon()
 
     async def _listen(self, down: contextlib.AsyncExitStack) -> None:
         try:
@@ -219,11 +222,8 @@ class Worker:
         store is being ended must not end us before it.
         """
         loop = asyncio.get_running_loop()
-        for number, told in (
-            (signal.SIGTERM, self.stop),
-            (signal.SIGINT, self.stop),
-            (signal.SIGHUP, self.reload_soon),
-        ):
+        stops = ((signal.SIGTERM, self.stop), (signal.SIGINT, self.stop))
+        for number, told in (*stops, (signal.SIGHUP, self.reload_soon)):
             signal.signal(number, partial(_heard, loop, told))
         if self._settings.with_parent:
             loop.add_reader(sys.stdin.fileno(), self._parent_spoke)
@@ -263,14 +263,17 @@ class Worker:
         return ""
 
     def reload_soon(self) -> None:
-        """SIGHUP: reads the file again. Two at once are one; while we start, the file has just been read."""
+        """SIGHUP: reads the file again, once we serve. What comes while it is read means what it says afterwards."""
+        self._hups += 1
         if self._parts and (self._reloading is None or self._reloading.done()):
             self._reloading = asyncio.create_task(self._reload_told())
 
     async def _reload_told(self) -> None:
         self._notify.reloading()
         try:
-            await self._reload()
+            while self._hups:
+                self._hups = 0
+                await self._reload()
         finally:
             self._notify.ready(f"serving, revision {self.live.revision}")
 
@@ -294,8 +297,8 @@ class Worker:
         except Held as held:
             self._refuse(f"{held}. smsd reload --force publishes the file anyway")
             return
-        except (RedisError, OSError) as error:
-            self._refuse(f"the store does not answer: {error}")
+        except (RedisError, OSError, ClockDiffers) as error:
+            self._refuse(f"the store does not take it: {error}")
             return
         self._log.info("config_in_force", revision=self.live.revision, how=step)
 

@@ -17,7 +17,7 @@ from smsd.store import keys
 from smsd.store.record import decode
 from smsd.testing.carrier import CarrierProcess
 from tests.support.config import write
-from tests.support.running import TO, Daemon, Platform
+from tests.support.running import TO, Daemon, Platform, smsd
 from tests.support.valkey import Valkey
 
 HANGS = "+15005550023"  # never answered, and not taken, so that no receipt tells
@@ -181,6 +181,23 @@ def test_sighup_puts_the_file_in_force(
         (_, line) = daemon.heard("config_in_force", 2)
         assert (line["revision"], line["how"]) == (2, "published")
         assert platform.client.hget(keys.key(0, "conf"), "revision") == "2"
+
+
+def test_a_signal_while_the_file_is_read_is_not_lost(tmp_path: Path, store_url: str, carrier: CarrierProcess) -> None:
+    """The file as it was at the last of two reloads is in force: the second one comes while the first still works."""
+    values = {"store": store_url, "carrier": carrier.url, "http": "127.0.0.1:0", "webhooks": "127.0.0.1:0"}
+    path = write(tmp_path, **values, public_url="")
+    text, slow = path.read_text(), tmp_path / "slow.toml"
+    os.mkfifo(slow)
+    with Daemon(path).ready() as daemon:
+        path.write_text('include = ["slow.toml"]\n' + text)
+        daemon.process.send_signal(signal.SIGHUP)
+        with slow.open("w") as held:  # opens once the daemon reads it
+            path.write_text(text.replace("1000/s", "7/s"))
+            daemon.process.send_signal(signal.SIGHUP)
+            held.write("[tenants.acme]\n")
+        daemon.heard("config_in_force", 3)
+        assert smsd("status", "--config", str(path), "--json").json()["config_is_file"]
 
 
 def test_a_bad_file_changes_nothing_and_says_why(
