@@ -156,7 +156,10 @@ def _providers(reader: Reader, raw: object) -> tuple[dict[str, ProviderConfig], 
             reader.note((*path, "type"), str(error))
         else:
             rest: dict[str, Any] = {k: v for k, v in table.items() if k not in common}
-            options = reader.struct(found.Options, rest, path, also=common)
+            try:
+                options = reader.struct(found.Options, rest, path, also=common)
+            except Exception as error:  # noqa: BLE001 - what a plugin's struct does with its keys may fail in any way
+                reader.note(path, _fails(error))
             types[name] = found
             if "settle_s" not in table:
                 read = msgspec.structs.replace(read, settle_s=plugin.settle_s(found))
@@ -190,6 +193,13 @@ def _try_providers(reader: Reader, config: Config) -> None:
                 pass  # noted with all other secrets
             except ValueError as error:
                 reader.note(("providers", name), str(error))
+            except Exception as error:  # noqa: BLE001 - a plugin may fail in any way, and no daemon ends of it
+                reader.note(("providers", name), _fails(error))
+
+
+def _fails(error: Exception) -> str:
+    """Without what the error says, which may be a secret."""
+    return f"its class fails with these keys ({type(error).__name__}): that is a fault of the provider's own code"
 
 
 def _try_status_webhooks(reader: Reader, config: Config) -> None:

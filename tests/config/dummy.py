@@ -16,6 +16,8 @@ class DummyOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.retries < 0:
             raise ValueError("retries: must not be negative")
+        if self.retries > 9:
+            raise TypeError("it counts on one hand")
 
 
 class Dummy:
@@ -28,6 +30,8 @@ class Dummy:
         self.name, self.options = name, options
         if options.base_url == "bad":
             raise ValueError("the base_url is bad")
+        if options.base_url == "worse":
+            raise KeyError("what may be a secret")
         self.tokens = [secret.reveal() for secret in options.token]
 
     def submit(self, attempt: Any) -> Any: ...

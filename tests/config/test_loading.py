@@ -135,12 +135,19 @@ def test_nonsense_in_the_place_of_a_section_is_told_and_harms_nothing(tmp_path: 
         ("", ': the key "base_url" is missing'),
         ('base_url = "x"\nretries = -1', ".retries: must not be negative"),
         ('base_url = "bad"', ": the base_url is bad"),
+        (
+            'base_url = "worse"',
+            ": its class fails with these keys (KeyError): that is a fault of the provider's own code",
+        ),
+        ('base_url = "x"\nretries = 10', ": its class fails with these keys (TypeError): that is"),
         ('base_url = "x"\noptions = 1', ".options: unknown key: known are base_url, callback_networks, limits, max_"),
         ('base_url = "x"\ntoken = "file:gone"', ".token: the file gone cannot be read: No such file or directory"),
     ],
 )
 def test_a_provider_s_own_keys_are_judged_by_its_class(tmp_path: Path, keys: str, told: str):
-    """Its struct of options, what that says of several keys, its constructor and its secrets: each has its mistake."""
+    """Its struct of options, what that says of several keys, its constructor and its secrets: each has its mistake,
+    whatever way its code fails.
+    """
     text = ROUTE + '[providers.main]\ntype = "tests.config.dummy:Dummy"\n' + keys
     (mistake,) = mistakes(tmp_path, text)
     assert mistake.split(": ", 1)[1].startswith("providers.main" + told)
