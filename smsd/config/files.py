@@ -21,6 +21,7 @@ Table = dict[str, Any]
 
 OVERRIDABLE = ("store", "http", "webhooks", "otel")  # what belongs to one host; all else is one for all hosts
 ENVIRONMENT = "environment"
+DEEPEST = 100  # tables and lists in each other
 
 
 class Mistake(msgspec.Struct, frozen=True, order=True):
@@ -46,9 +47,13 @@ class File:
         self.mistake: Mistake | None = None
         try:
             self.text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-            self.table = tomllib.loads(self.text)
+            table = tomllib.loads(self.text)
+            if _deeper(table, DEEPEST):
+                raise RecursionError
+            self.table = table
         except FileNotFoundError:
-            self._broken(0, "there is no such file: --config FILE, or $SMSD_CONFIG, says which is meant")
+            none = "there is no such file: --config FILE, or $SMSD_CONFIG, says which is meant"
+            self._broken(0, "is a link that leads to no file" if path.is_symlink() else none)
         except OSError as error:
             self._broken(0, f"cannot be read: {error.strerror or error}")
         except UnicodeDecodeError as error:
@@ -57,6 +62,8 @@ class File:
             message, at = str(error), re.search(r" \(at line (\d+), column \d+\)$", str(error))
             line = int(at[1]) if at else self.text.rstrip().count("\n") + 1
             self._broken(line, f"not TOML: {message[: at.start()] if at else message}")
+        except ValueError:  # of Python itself, and alike in what TOML takes
+            self._broken(0, "holds a number of thousands of digits")
         except RecursionError:
             self._broken(0, "nested too deeply")
 
@@ -67,6 +74,15 @@ class File:
     def lines(self) -> dict[KeyPath, int]:
         """The line, from 1, on which each key, table and element of a list first appears."""
         return {} if self.mistake else dict(_Scanner(self.text).run())
+
+
+def _deeper(table: Table, most: int) -> bool:
+    """Whether there is anything in more than `most` tables and lists: what reads it goes down one by one."""
+    level: list[Table | list[Any]] = [table]
+    for _ in range(most):
+        inside = [value for one in level for value in (one.values() if isinstance(one, dict) else one)]
+        level = [cast("Table | list[Any]", value) for value in inside if isinstance(value, dict | list)]
+    return bool(level)
 
 
 class Document:
@@ -104,15 +120,19 @@ class Document:
         if not isinstance(patterns, list) or not all(isinstance(p, str) for p in cast("list[Any]", patterns)):
             self.mistakes.append(self.mistake(("include",), 'expected a list of paths: ["config/conf.d/*.toml"]'))
             return
-        seen = {root.path.resolve()}
+        seen = {os.path.realpath(root.path)}  # Path.resolve fails at a link that leads to itself
         for i, pattern in enumerate(cast("list[str]", patterns)):
             found = sorted(glob.glob(pattern, root_dir=self.folder, recursive=True))
             if not found and not glob.has_magic(pattern):
                 self.mistakes.append(self.mistake(("include", i), f'there is no file "{pattern}" beside this one'))
             for name in found:
                 path = self.folder / name
-                if path.resolve() not in seen and not path.is_dir():
-                    seen.add(path.resolve())
+                if path.is_dir():
+                    if not glob.has_magic(pattern):
+                        said = f'"{pattern}" is a folder: "{pattern.rstrip("/")}/*.toml" are the files in it'
+                        self.mistakes.append(self.mistake(("include", i), said))
+                elif (real := os.path.realpath(path)) not in seen:
+                    seen.add(real)
                     yield File(path)
 
     def _include(self, file: File) -> None:

@@ -129,6 +129,8 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path):
         ("a = 1\n\nb = [1,\n", 3, "not TOML"),
         ("[a]\nx = 1\n[a]\n", 3, "not TOML: Cannot declare"),
         ("a = " + "[" * 10_000, 0, "nested too deeply"),
+        (".".join("a" * 3000) + " = 1", 0, "nested too deeply"),
+        ("a = " + "9" * 5000, 0, "holds a number of thousands of digits"),
     ],
 )
 def test_what_is_not_toml_is_told_with_its_line(tmp_path: Path, text: str, line: int, says: str):
@@ -140,13 +142,21 @@ def test_what_is_not_toml_is_told_with_its_line(tmp_path: Path, text: str, line:
 
 
 def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path):
-    """A missing file, a folder and bytes that are no text are told as such."""
+    """A missing file, a folder, links that lead to none and bytes that are no text are told as such."""
     (tmp_path / "latin.toml").write_bytes(b"a = 1\nb = '\xe9'\n")
     assert str(File(tmp_path / "no.toml").mistake) == (
         f"{tmp_path}/no.toml: there is no such file: --config FILE, or $SMSD_CONFIG, says which is meant"
     )
     assert "Is a directory" in str(File(tmp_path).mistake)
     assert str(File(tmp_path / "latin.toml").mistake) == f"{tmp_path}/latin.toml:2: not UTF-8 text"
+    for link, target in (("loop.toml", "loop.toml"), ("lost.toml", "gone.toml")):
+        (tmp_path / link).symlink_to(target)
+    included = Document(file(tmp_path, 'include = ["lo*.toml"]\n'), {})
+    assert [str(mistake).removeprefix(f"{tmp_path}/") for mistake in included.mistakes] == [
+        "loop.toml: cannot be read: Too many levels of symbolic links",
+        "lost.toml: is a link that leads to no file",
+    ]
+    assert "Too many levels" in str(Document(tmp_path / "loop.toml", {}).mistakes[0])
 
 
 def test_included_files_are_added_in_order_and_each_keeps_its_lines(tmp_path: Path):
@@ -176,14 +186,15 @@ def test_the_same_key_in_two_files_is_a_mistake_that_names_both(tmp_path: Path):
 
 
 def test_mistakes_of_including_are_told(tmp_path: Path):
-    """A named file that is missing, an include inside an included file, a wrong type, and a broken file."""
+    """A file that is missing, a folder, an include inside an included file, a wrong type, and a broken file."""
     file(tmp_path, 'include = ["x"]\n', "d/a.toml")
     file(tmp_path, "a = \n", "d/b.toml")
-    document = Document(file(tmp_path, 'include = [\n"d/*.toml",\n"gone.toml"]\n'), {})
+    document = Document(file(tmp_path, 'include = [\n"d/*.toml",\n"gone.toml",\n"d/", "*"]\n'), {})
     assert sorted(str(mistake).removeprefix(f"{tmp_path}/") for mistake in document.mistakes) == [
         "d/a.toml:1: include: only the first file may include others",
         "d/b.toml:1: not TOML: Invalid value",
         'smsd.toml:3: include[1]: there is no file "gone.toml" beside this one',
+        'smsd.toml:4: include[2]: "d/" is a folder: "d/*.toml" are the files in it',
     ]
     assert not document.whole
     assert "expected a list of paths" in Document(file(tmp_path, "include = 1\n"), {}).mistakes[0].message
