@@ -66,7 +66,13 @@ class Vendor:
 def checked_base_url(url: str, key: str = "base_url") -> str:
     """`url` without its last slash, or ValueError: our credentials go there."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or "@" in parts.netloc
+        or parts.query
+        or parts.fragment
+    ):
         raise ValueError(f"{key}: is https:// and a host, such as https://api.example.com")
     return url.rstrip("/")
 

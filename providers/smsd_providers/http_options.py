@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from string import Formatter
 from typing import Literal, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -45,6 +45,10 @@ RECEIPTS: dict[str, tuple[ReceiptStatus, str]] = {
 """What `receipts.statuses` may say: a status of the normal form, `undelivered` with a reason where it is known."""
 
 _NEEDED = ("status_at", "from_at", "body_at")  # of a callback; other places may stay open
+
+_SECRET = re.compile(r"(authorization|password|passwd|passphrase|pwd|secret|token)$")
+_MAYBE_SECRET = re.compile(r"(api|access|auth|private)key$")  # beside what `auth` holds, it may be an account's name
+_NEVER = "a secret is never written into the config: `auth` takes it, as env:NAME or file:PATH"
 
 Format = Literal["form", "json", "query"]
 
@@ -183,7 +187,7 @@ def _check_text(key: str, template: str, known: frozenset[str]) -> None:
             raise ValueError(f"{key}: {{{name}}} is no placeholder here; there are {', '.join(sorted(known))}")
 
 
-def _check_url(key: str, url: str) -> None:
+def _check_url(key: str, url: str, auth: Auth | None) -> None:
     _check_text(key, url, PLACEHOLDERS - {"body"})
     try:
         parts = urlsplit(url.partition("{")[0])
@@ -195,10 +199,12 @@ def _check_url(key: str, url: str) -> None:
         raise ValueError(f"{key}: is http:// or https:// with a host that holds no placeholder")
     if parts.username is not None or parts.fragment or not url.isascii() or re.search(r"[\x00-\x20\x7f]", url):
         raise ValueError(f"{key}: holds no user, fragment, space or letter beyond ASCII; credentials belong to `auth`")
+    if any(_is_secret(name, auth) for name, value in parse_qsl(urlsplit(url).query) if not names(value)):
+        raise ValueError(f"{key}: {_NEVER}")
 
 
 def _check_requests(options: HttpOptions) -> None:
-    _check_url("url", options.url)
+    _check_url("url", options.url, options.auth)
     _check_template("fields", options.fields, nests=True)
     for name, value in options.fields.items() if options.format != "json" else ():
         _check_template(f"fields.{name}", value)
@@ -217,7 +223,23 @@ def _check_requests(options: HttpOptions) -> None:
         raise ValueError('auth.name: names the header, query parameter or field; "basic" and "bearer" have none')
     if auth is not None and (auth.scheme == "basic") != bool(auth.user):
         raise ValueError('auth.user: is needed by "basic", and by nothing else')
+    for key in ("fields", "query", "headers"):
+        _check_literals(key, getattr(options, key), auth)
     _check_idempotency(options, options.idempotency)
+
+
+def _check_literals(key: str, table: Mapping[str, object], auth: Auth | None) -> None:
+    """A config holds no secret: what is one by its name stands in `auth`."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            _check_literals(f"{key}.{name}", cast("dict[str, object]", value), auth)
+        elif isinstance(value, str) and value and not names(value) and _is_secret(name, auth):
+            raise ValueError(f"{key}.{name}: {_NEVER}")
+
+
+def _is_secret(name: str, auth: Auth | None) -> bool:
+    plain = re.sub(r"[^a-z]", "", name.lower())
+    return bool(_SECRET.search(plain) or (auth is None and _MAYBE_SECRET.search(plain)))
 
 
 def _check_idempotency(options: HttpOptions, rules: Idempotency | None) -> None:
@@ -254,7 +276,7 @@ def _check_answers(options: HttpOptions) -> None:
     look_up = options.look_up
     if look_up is None:
         return
-    _check_url("look_up.url", look_up.url)
+    _check_url("look_up.url", look_up.url, options.auth)
     if not {"reference", "id", "idempotency_key"} & names(look_up.url):
         raise ValueError("look_up.url: must ask by {reference}, {id} or {idempotency_key}")
     if look_up.list_at is not None and not look_up.reference_at:

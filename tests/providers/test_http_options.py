@@ -69,6 +69,13 @@ def test_the_examples_are_right(name: str) -> None:
         ("query", {"x": "{y}"}, "query.x", "no placeholder"),
         ("headers", {"X-Text": "{body}"}, "headers.X-Text", "{body} is no placeholder here"),
         ("headers", {"X-Text": "a\r\nb"}, "headers.X-Text", "on one line"),
+        ("headers", {"Authorization": "Bearer hunter2"}, "headers.Authorization", "`auth` takes it, as env:NAME"),
+        ("headers", {"X-Api-Key": "salons"}, None, ""),  # an account's name beside the secret of `auth`
+        ("query", {"auth_token": "hunter2"}, "query.auth_token", "never written into the config"),
+        ("query", {"token": "{reference}"}, None, ""),
+        ("fields/content/password", "hunter2", "fields.content.password", "never written into the config"),
+        ("url", "https://api.gateway.example/?Password=hunter2", "url", "never written into the config"),
+        ("look_up/url", "https://a.example/{id}?secret=hunter2", "look_up.url", "never written into the config"),
         ("encodings", {"UCS2": "8"}, "encodings.UCS2", "GSM-7, UCS-2"),
         ("auth/scheme", "header", "auth.name", "names the header"),
         ("auth/scheme", "basic", "auth.user", "needed by"),
@@ -125,6 +132,12 @@ def test_a_mistake_is_named(path: str, value: object, key: str | None, sentence:
 def test_a_mistake_without_json_is_named(path: str, value: object, key: str) -> None:
     """Names of parameters are judged as such, and a receipt must name its message somehow."""
     assert [where for where, _ in mistakes(changed(path, value, "http_kannel"))] == [key]
+
+
+def test_without_auth_a_key_is_the_secret() -> None:
+    """Nothing else could be, so it may not stand in the config."""
+    table = changed("auth", None) | {"headers": {"X-Api-Key": "hunter2"}}
+    assert [where for where, _ in mistakes(table)] == ["headers.X-Api-Key"]
 
 
 def test_a_proof_needs_a_secret() -> None:

@@ -106,7 +106,7 @@ def test_only_a_reference_of_ours_counts() -> None:
     assert [_vendor.ours(text) for text in ("1.acme/m1", "invoice 7", "0.a/b", "")] == ["1.acme/m1", "", "", ""]
 
 
-@pytest.mark.parametrize("url", ["ftp://a", "https://", "https://a/?b=1", "https://a/#b", "a"])
+@pytest.mark.parametrize("url", ["ftp://a", "https://", "https://a/?b=1", "https://a/#b", "a", "https://u:p@a"])
 def test_a_base_url_is_checked(url: str) -> None:
     """Our credentials go there."""
     with pytest.raises(ValueError, match=r"^base_url: "):
