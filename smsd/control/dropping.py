@@ -1,4 +1,5 @@
-"""What a new config drops, and what still waits for it: a class, route or provider is not taken from under messages.
+"""What a new config drops, and what still waits for it: a class, route or provider is not taken from under messages,
+and no route, plan or pool of senders from tenants whose settings were made by command or API.
 
 Never changes anything, and never decides whether a config is published: revision.publish does. The store is looked at
 only where something is dropped, in bounded steps beside the work that goes on.
@@ -11,6 +12,7 @@ import msgspec
 
 from smsd.config import SANDBOX, Config, told_by
 from smsd.config.settings import CLASSES
+from smsd.control.made import made
 from smsd.store import keys
 from smsd.store.record import Beginning
 from smsd.store.shard import Shard
@@ -20,8 +22,16 @@ LANES_MOST = 500_000  # looked at in one shard; what lies behind these bounds is
 DUE_MOST = 500_000
 AWAITING_MOST = 20_000
 
-Kind = Literal["class", "route", "provider"]
-SECTIONS: dict[Kind, str] = {"class": "classes", "route": "routes", "provider": "providers"}
+Kind = Literal["class", "route", "provider", "plan", "sender pool"]
+SECTIONS: dict[Kind, str] = {
+    "class": "classes",
+    "route": "routes",
+    "provider": "providers",
+    "plan": "plans",
+    "sender pool": "sender_pools",
+}
+NAMED: dict[Kind, str] = {"route": "route", "plan": "plan", "sender pool": "sender_pool"}
+"""What a tenant's settings name, and the key that does."""
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,12 +43,13 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     inbox: int = 0  # of a class: entries that nobody has taken
     in_flight: int = 0  # leased at this moment
     awaiting: int = 0  # of a provider: taken by it, and its receipt or a look-up is still to come
+    named: int = 0  # by how many tenants' settings that were made by command or API; those of the file are its own
     at_least: bool = False  # there was more than could be looked at
 
     @property
     def holds(self) -> bool:
         """Whether it keeps a config from being published. Receipts alone do not: these are only warned of."""
-        return bool(self.queued or self.inbox or self.in_flight)
+        return bool(self.queued or self.inbox or self.in_flight or self.named)
 
     def __str__(self) -> str:
         counts = [
@@ -46,6 +57,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
             (self.inbox, "in its inbox"),
             (self.in_flight, "in flight"),
             (self.awaiting, "submitted and waiting for a receipt"),
+            (self.named, "tenant(s) given it by command or API"),
         ]
         told = ", ".join(f"{n:,} {what}" for n, what in counts if n)
         return f"{self.kind} {self.name}: {'at least ' if self.at_least else ''}{told}; {self._mend()}"
@@ -58,6 +70,10 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.name == SANDBOX:
             return "once [sandbox] is off their receipts are refused, and they end as unconfirmed"
+        if self.named:
+            key, left = NAMED[self.kind].replace("_", "-"), self.queued or self.in_flight
+            given = f"smsd check --diff names them, and smsd tenant set TENANT --{key} NAME gives each another"
+            return f"{given}; keep [routes.{self.name}] until it is empty" if left else given
         match self.kind, self.holds:
             case "class", _:
                 return f"smsd cancel class {self.name} ends them, or keep [classes.{self.name}] until it is empty"
@@ -72,11 +88,13 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Held(Exception):
-    """A config was not published, because it drops what messages wait for. The text says what, and how to mend it."""
+    """A config was not published, because it drops what messages wait for or tenants were given. The text says what,
+    and how to mend it.
+    """
 
     def __init__(self, waiting: Sequence[Waiting]) -> None:
         self.waiting = [one for one in waiting if one.holds]
-        super().__init__(f"this config drops what messages wait for: {'. '.join(map(str, self.waiting))}")
+        super().__init__(f"this config drops what is still needed: {'. '.join(map(str, self.waiting))}")
 
 
 _begin = msgspec.msgpack.Decoder(Beginning).decode
@@ -109,7 +127,7 @@ async def waiting(source: bytes, config: Config, shards: Sequence[Shard]) -> lis
         for name in sorted(names):
             sums = {
                 field: sum(count.of.get((kind, name, field), 0) for count in counts)
-                for field in ("queued", "inbox", "in_flight", "awaiting")
+                for field in ("queued", "inbox", "in_flight", "awaiting", "named")
             }
             if any(sums.values()):
                 more = any(kind in count.cut for count in counts)
@@ -121,8 +139,8 @@ class _Count:
     """One shard: (kind, name, field of Waiting) -> how many; `cut` names the kinds of which not all could be seen."""
 
     def __init__(self, shard: Shard, gone: dict[Kind, set[str]]) -> None:
+        self._shard, self._number = shard, shard.number
         self._client: Any = shard.client
-        self._number = shard.number
         self._gone = gone
         self.of: dict[tuple[Kind, str, str], int] = {}
         self.cut: set[Kind] = set()
@@ -141,6 +159,8 @@ class _Count:
             await self._due()
         if self._gone["provider"]:
             await self._awaiting()
+        if any(self._gone[kind] for kind in NAMED):
+            await self._made()
         return self
 
     async def _counters(self) -> None:
@@ -199,6 +219,11 @@ class _Count:
         async for one in self._records("await", AWAITING_MOST, {"provider"}):
             if one.state in ("submitted", "unknown"):
                 self._add("provider", one.provider, "awaiting", 1)
+
+    async def _made(self) -> None:
+        for table in (await made(self._shard)).tables.values():
+            for kind, key in NAMED.items():
+                self._add(kind, str((table or {}).get(key)), "named", 1)
 
     async def _records(self, index: str, most: int, kinds: set[Kind]) -> AsyncIterator[Beginning]:
         """The records behind an index, page by page; `kinds` are cut where there are more than `most`."""

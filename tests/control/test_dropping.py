@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from smsd.config import shared
 from smsd.control import dropping, revision
 from smsd.control.dropping import Held, Waiting, waiting
+from smsd.control.tenants import Tenants
 from smsd.store import keys
 from smsd.store.shard import Shard
 from tests.support.config import config
@@ -131,7 +132,7 @@ async def test_publish_refuses_until_it_is_empty_or_forced(redis: Redis, tmp_pat
     world = World(redis)
     await world.send("acme", "a", "otp")
     now = config(tmp_path)
-    with pytest.raises(Held, match="drops what messages wait for: class otp: 1 queued"):
+    with pytest.raises(Held, match="drops what is still needed: class otp: 1 queued"):
         await revision.publish(now, [shard])
     assert (await revision.published(shard)).revision == 1
     warned: list[Waiting] = []
@@ -140,6 +141,25 @@ async def test_publish_refuses_until_it_is_empty_or_forced(redis: Redis, tmp_pat
     await revision.publish(was, [shard])
     await world.cancel("acme", "a")
     assert await revision.publish(now, [shard]) == 4
+
+
+async def test_what_tenants_were_given_is_held(redis: Redis, tmp_path: Path) -> None:
+    """A route, a plan and a pool that settings by command or API name stay, as they must for tenants of the file."""
+    pool = '[sender_pools.uk]\nsenders = ["+447700900001"]\n'
+    shard, was = Shard(redis, clock_step_us=0), config(tmp_path, extra=US + pool + "[plans.gold]\n")
+    await revision.publish(was, [shard])
+    tenants = Tenants(was, [shard])
+    await tenants.put_many({"acme": {"route": "us", "plan": "gold"}, "b": {"route": "us", "sender_pool": "uk"}})
+    found = await waiting(shared(was), config(tmp_path), [shard])
+    assert {(one.kind, one.name): one.named for one in found} == {
+        ("route", "us"): 2,
+        ("plan", "gold"): 1,
+        ("sender pool", "uk"): 1,
+    }
+    with pytest.raises(Held, match=r"plan gold: 1 tenant\(s\) given it.*smsd tenant set TENANT --plan NAME gives each"):
+        await revision.publish(config(tmp_path), [shard])
+    await tenants.put_many({"acme": None, "b": {"sender": "Salon"}})
+    assert await revision.publish(config(tmp_path), [shard]) == 2
 
 
 async def test_the_sandbox_is_held_by_what_it_would_leave_behind(world: World, tmp_path: Path) -> None:
