@@ -184,7 +184,7 @@ def _send(
         tenant_route=settings.route, country=number.country, to=number.e164, class_=class_, tenant=tenant, sender=from_
     )
     if route is None:
-        raise Fault("unroutable", "no route rule matches, and the tenant has no route of its own")
+        raise Fault("unroutable", f'no route rule matches, and the tenant\'s route "{settings.route}" does not exist')
     message = Message(
         tenant=tenant,
         id=id_,

@@ -293,7 +293,7 @@ class Worker:
         ):  # fmt: skip
             self._log.warning("config_restart", detail="[store], [otel] and addresses hold until a restart")
         try:
-            step = await reload(self.live, local)
+            step = await reload(self.live, local, warn=lambda one: self._log.warning("config_drops", detail=str(one)))
         except Held as held:
             self._refuse(f"{held}. smsd reload --force publishes the file anyway")
             return

@@ -14,7 +14,7 @@ from typing import Literal, cast
 from zlib import crc32
 
 from smsd.config import SANDBOX, Config, ConfigErrors, TenantConfig, follow, told_by
-from smsd.control.dropping import Held
+from smsd.control.dropping import Held, Waiting
 from smsd.control.made import changed, read
 from smsd.control.processes import File
 from smsd.control.revision import Published, content_hash, publish, publish_in, published, remember, seen
@@ -185,13 +185,13 @@ async def _newest(live: Live) -> Step:
     return "followed"
 
 
-async def reload(live: Live, local: Config) -> Step:
-    """Puts a newly loaded file in force: its shared part for all hosts, its own sections here.
+async def reload(live: Live, local: Config, *, warn: Callable[[Waiting], object] | None = None) -> Step:
+    """Puts a newly loaded file in force: its shared part for all hosts, its own sections here. `warn`: as publish's.
 
     Raises Held where it drops what messages wait for; then everything is as it was.
     """
     live.read = content_hash(local)
-    before, revision = live.revision, await publish(local, live.shards)
+    before, revision = live.revision, await publish(local, live.shards, warn=warn)
     live.local, live.refused = local, ""
     live.swap(local, revision)
     return "kept" if live.revision == before else "published"

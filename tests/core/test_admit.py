@@ -469,8 +469,10 @@ def test_valid_numbers_only() -> None:
 
 
 def test_unroutable() -> None:
-    """A message that no route serves is rejected."""
-    assert rejected(entry(), TestRules(routes={"IE": None})).reason == "unroutable"
+    """A message that no route serves is rejected, with the route that its tenant has and nobody else."""
+    found = rejected(entry(), TestRules(routes={"IE": None}))
+    assert found.reason == "unroutable"
+    assert found.detail == 'no route rule matches, and the tenant\'s route "default" does not exist'
 
 
 def test_our_own_failure() -> None:

@@ -112,6 +112,22 @@ async def test_a_file_that_drops_what_waits_is_held(redis: Redis, tmp_path: Path
     assert await lives.agree(made(redis, config(tmp_path))) == "published"
 
 
+async def test_a_reload_tells_of_receipts_that_it_gives_up(redis: Redis, tmp_path: Path) -> None:
+    """A provider that has taken everything may be dropped, and whoever reloads hears what becomes of its receipts."""
+    live = made(redis, config(tmp_path, extra='[providers.spare]\ntype = "fake"\n'))
+    await lives.agree(live)
+    world = World(redis)
+    await world.send("acme", "a")
+    (leased,) = await world.take(1, offers={"spare": (1, 10)})
+    await world.accept(leased)
+    told: list[str] = []
+    assert await lives.reload(live, config(tmp_path), warn=lambda one: told.append(str(one))) == "published"
+    assert told == [
+        "provider spare: 1 submitted and waiting for a receipt; "
+        "without [providers.spare] their receipts are refused, and they end as unconfirmed"
+    ]
+
+
 async def test_what_became_of_the_file(redis: Redis, tmp_path: Path) -> None:
     """A file is in force, superseded or refused, and in force again once what is published is what it says."""
     old, new = config(tmp_path, limit="5/s"), config(tmp_path, limit="9/s")
