@@ -53,7 +53,7 @@ async def reach(path: Path, *, secrets: bool = False) -> AsyncGenerator[Reached]
         await _agree(store.client, config.shards, store.address)
         yield Reached(config, store.client, [Shard(store.client, number) for number in range(config.shards)])
     except ClockDiffers as differs:
-        raise Trouble(f"{str(differs).removeprefix('CLOCK ')}: set this host's clock, or the store's") from None
+        raise Trouble(str(differs).removeprefix("CLOCK ")) from None
     except ResponseError as error:
         raise Trouble(f"the store at {store.address} refuses this: {error}", Code.STORE) from None
     except (RedisError, OSError) as error:

@@ -176,8 +176,8 @@ class Worker:
         except ConfigErrors as errors:
             said = [f"the store's config cannot be used here: {mistake}" for mistake in errors.mistakes]
             raise Refused(EXIT_MISTAKE, said) from None
-        except (RedisError, OSError) as error:
-            raise Refused(EXIT_STORE, [f"the store went away: {error}"]) from None
+        except (RedisError, OSError, ClockDiffers) as error:
+            raise Refused(EXIT_STORE, [f"the store does not take the config: {error}"]) from None
         if step == "superseded":
             told = "this file was superseded: the store's config holds; smsd reload publishes the file on purpose"
             self._log.warning("config_superseded", revision=self.live.revision, detail=told)

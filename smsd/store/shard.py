@@ -89,7 +89,7 @@ class Shard:
             return await scripts.run(verb, [*self._keys, *more_keys], [*clock, *args])
         except ResponseError as error:
             if str(error).startswith("CLOCK"):
-                raise ClockDiffers(str(error)) from None
+                raise ClockDiffers(f"{error}: set this host's clock, or the store's") from None
             raise
 
     def _words(self, reply: list[bytes]) -> list[str]:

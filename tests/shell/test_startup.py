@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from smsd.shell.startup import EXIT_MISTAKE, Refused, Settings, end, prepare
+from smsd.shell.startup import EXIT_MISTAKE, EXIT_STORE, Refused, Settings, end, prepare
 from smsd.store import embedded as module
 from tests.support.config import write
 from tests.support.logs import Logs
+from tests.support.running import Daemon
 
 
 @pytest.fixture
@@ -92,3 +93,14 @@ def test_a_signal_in_the_last_moments_changes_nothing(number: signal.Signals) ->
         "sys.exit(3)\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=30).returncode == 3
+
+
+def test_a_clock_that_differs_refuses_the_start(tmp_path: Path, store_url: str) -> None:
+    """A host that is a minute ahead of its store says so instead of publishing its config, and what mends it."""
+    (tmp_path / "sitecustomize.py").write_text("import time\nnow = time.time\ntime.time = lambda: now() + 60\n")
+    path = write(tmp_path, store=store_url)
+    with Daemon(path, env={"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}) as daemon:
+        assert daemon.process.wait(30) == EXIT_STORE
+        (line,) = daemon.heard("not_started")
+    assert line["detail"].startswith("the store does not take the config: CLOCK the store is at ")
+    assert line["detail"].endswith(": set this host's clock, or the store's")
