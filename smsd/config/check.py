@@ -23,6 +23,7 @@ NOT_YET = {"redis+cluster": "a cluster", "redis+sentinel": "Sentinel"}
 NOT_YET_TOLD = "{} ({}://) is not supported yet; give one server, redis://HOST:PORT/DB"
 _OTEL = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?", re.ASCII)
+_DB = re.compile(r"/?[0-9]*", re.ASCII)
 
 
 class Note(Protocol):
@@ -54,6 +55,8 @@ class Checker:
         if secrets:
             self._api_keys()
         self._classes()
+        if not self.settings.dispatch.countries:
+            self.note(("dispatch", "countries"), 'an empty list lets nothing leave: ["*"] is everywhere')
         self._terms()
         for sender, config in self.settings.senders.items():
             self._limits(config.limits, ("senders", sender, "limits"))
@@ -90,6 +93,8 @@ class Checker:
         if parts.scheme not in _URL_SCHEMES or host is None or int(host[1] or 1) not in range(1, 65536):
             schemes = ", ".join(f"{scheme}://" for scheme in _URL_SCHEMES)
             self.note(("store", "url"), f'expected "embedded" or a url that begins with {schemes}, then host:port')
+        elif secrets and not _DB.fullmatch(parts.path):  # which clients take for the database 0
+            self.note(("store", "url"), "what follows host:port is the number of a database, such as /0")
 
     def _api_keys(self) -> None:
         first: dict[str, str] = {}

@@ -34,7 +34,7 @@ def told(tmp_path: Path) -> Told:
         path = tmp_path / "smsd.toml"
         path.write_text(text.strip("\n") + "\n" + rest)
         try:
-            load(path, {"URL": "redis://h", "BAD_URL": "http://h", "PW": "p@:/"})
+            load(path, {"URL": "redis://h", "BAD_URL": "http://h", "PW": "p@:/", "DB": "3"})
         except ConfigErrors as errors:
             return [str(mistake).removeprefix(f"{path}:") for mistake in errors.mistakes]
         return []
@@ -149,6 +149,11 @@ route = "us"
             '[providers.sandbox]\ntype = "tests.config.dummy:Dummy"\nbase_url = "x"',
             '1: providers.sandbox: the name "sandbox" is kept for what [sandbox] brings with it: give it another one',
         ),
+        ("[dispatch]\ncountries = []", '2: dispatch.countries: an empty list lets nothing leave: ["*"] is everywhere'),
+        (
+            '[store]\nurl = "redis://h:6379/prod"',
+            "2: store.url: what follows host:port is the number of a database, such as /0",
+        ),
         (
             '[sandbox]\nenabled = true\n[tenants.x]\nroute = "sandbox"',
             '4: tenants.x.route: there is no route "sandbox": there are default, us',
@@ -165,7 +170,8 @@ def test_each_untruth_is_one_mistake_at_its_line(told: Told, text: str, mistake:
     [
         "redis://h",
         "rediss://smsd:{env:PW}@h.internal:6379/0",
-        "redis://[::1]:6379",
+        "redis://[::1]:6379/",
+        "redis://h:6379/{env:DB}",
         "env:URL",
     ],
 )
