@@ -43,10 +43,13 @@ RUN = (
         "reload",
         "smsd.cli.operate:reload",
         "Put the config in force in every process of every host",
-        (switch("--force", "also drop a class, route or provider that messages wait for"), CONFIG, JSON),
+        (switch("--force", "also drop what messages wait for, or tenants were given"), CONFIG, JSON),
         more="It is checked first, and may be an older one. What is in [store], [http], [webhooks] and [otel] belongs "
         "to one host: a SIGHUP reads these again; addresses, [store] and [otel] hold until a restart.",
-        codes=("1 when messages wait for what it drops, and nothing was changed; under --force they wait or expire",),
+        codes=(
+            "1 when messages wait for what it drops, or tenants were given it, and nothing was changed; "
+            "under --force they wait or expire",
+        ),
         example="smsd reload --config smsd.toml",
     ),
 )

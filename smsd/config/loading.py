@@ -95,7 +95,7 @@ def _config(reader: Reader, origin: Origin, *, secrets: bool) -> Config:
     table = dict(origin.table)
     classes = _classes(reader, table.pop("classes", {}))
     providers, types = _providers(reader, table.pop("providers", {}))
-    settings = reader.struct(Settings, table, ()) or Settings()
+    settings = reader.struct(Settings, table, (), also=("include",)) or Settings()
     settings = msgspec.structs.replace(settings, classes=classes or dict(CLASSES), providers=providers)
     Checker(settings, _names(origin.table), reader.note).run(secrets=secrets)
     settings = sandbox.furnished(settings, types, origin.env)

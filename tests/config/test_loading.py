@@ -115,6 +115,7 @@ def test_a_file_that_cannot_be_read_is_the_only_kind_of_mistake_told(tmp_path: P
         ("[classes.Big]", "smsd.toml:1: classes.Big: a name is 1 to 32 of a-z, 0-9, _ and -"),
         ("providers = []", "smsd.toml:1: providers: expected tables: [providers.NAME]"),
         ("store = []", "smsd.toml:1: store: expected a table, got a list"),
+        ('includes = ["a"]', 'smsd.toml:1: includes: unknown key (did you mean "include"?)'),
         ("routes = 5", "smsd.toml:1: routes: expected a table, got 5"),
         ("route_rules = {}", "smsd.toml:1: route_rules: expected a list in [brackets], got a table"),
         ("tenants.a = 5", "smsd.toml:1: tenants.a: expected a table, got 5"),
