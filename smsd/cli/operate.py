@@ -1,6 +1,7 @@
 """The commands that run smsd and change its config: run, check, reload."""
 
 import os
+import signal
 from pathlib import Path
 
 from smsd.cli.say import Code, Trouble, answer
@@ -9,12 +10,14 @@ from smsd.cli.say import run as run_async
 
 def run(*, workers: int, config: Path, with_parent: bool, verbose: bool) -> int:
     """Run the daemon until SIGTERM or SIGINT, which drain it; SIGHUP reloads the config."""
+    hups: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: hups.append(number))  # it would end us until somebody listens
     from smsd.shell.daemon import Settings, run_one
     from smsd.shell.supervisor import run_many
 
     if not 1 <= workers <= 256:
         raise Trouble("--workers must be from 1 to 256", Code.MISTAKE)
-    settings = Settings(config=config, with_parent=with_parent, verbose=verbose)
+    settings = Settings(config=config, with_parent=with_parent, verbose=verbose, hups=hups)
     return run_one(settings) if workers == 1 else run_many(settings, workers)
 
 

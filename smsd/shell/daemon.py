@@ -69,7 +69,6 @@ class Worker:
         self._stopped_at = 0.0
         self._parts: dict[asyncio.Task[None], str] = {}
         self._reloading: asyncio.Task[None] | None = None
-        self._hups = 0  # that no reading of the file has answered yet
 
     async def run(self) -> int:
         """Until a signal, the parent's end, or the failure of a part. Returns the exit code. Raises Refused."""
@@ -158,7 +157,7 @@ class Worker:
         )  # fmt: skip
         if self._settings.shared_ports:
             self._tell_parent(b"ready\n")  # by this it decides how soon we are replaced
-        if self._hups:
+        if self._settings.hups:
             self.reload_soon()
 
     async def _listen(self, down: contextlib.AsyncExitStack) -> None:
@@ -264,15 +263,15 @@ class Worker:
 
     def reload_soon(self) -> None:
         """SIGHUP: reads the file again, once we serve. What comes while it is read means what it says afterwards."""
-        self._hups += 1
+        self._settings.hups.append(signal.SIGHUP)
         if self._parts and (self._reloading is None or self._reloading.done()):
             self._reloading = asyncio.create_task(self._reload_told())
 
     async def _reload_told(self) -> None:
         self._notify.reloading()
         try:
-            while self._hups:
-                self._hups = 0
+            while self._settings.hups:
+                self._settings.hups.clear()
                 await self._reload()
         finally:
             self._notify.ready(f"serving, revision {self.live.revision}")

@@ -25,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     with_parent: bool = False  # drain and end when standard input does
     shared_ports: bool = False  # other workers of the same parent listen there too
     verbose: bool = False
+    hups: list[int] = []  # SIGHUPs that no reading of the file has answered yet, also of before anybody could
 
 
 class Refused(Exception):

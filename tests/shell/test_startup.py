@@ -13,7 +13,7 @@ from smsd.shell.startup import EXIT_MISTAKE, EXIT_STORE, Refused, Settings, end,
 from smsd.store import embedded as module
 from tests.support.config import write
 from tests.support.logs import Logs
-from tests.support.running import Daemon
+from tests.support.running import Daemon, smsd
 
 
 @pytest.fixture
@@ -104,3 +104,18 @@ def test_a_clock_that_differs_refuses_the_start(tmp_path: Path, store_url: str) 
         (line,) = daemon.heard("not_started")
     assert line["detail"].startswith("the store does not take the config: CLOCK the store is at ")
     assert line["detail"].endswith(": set this host's clock, or the store's")
+
+
+def test_a_reload_that_is_told_during_the_start_is_made_after_it(tmp_path: Path, store_url: str) -> None:
+    """A SIGHUP while the file is first read does not end the process, and the file is read again once it serves."""
+    path = write(tmp_path, store=store_url, http="127.0.0.1:0", webhooks="127.0.0.1:0", public_url="")
+    text, slow = path.read_text(), tmp_path / "slow.toml"
+    path.write_text('include = ["slow.toml"]\n' + text)
+    os.mkfifo(slow)
+    with Daemon(path) as daemon:
+        with slow.open("w") as held:  # opens once the daemon reads it
+            daemon.process.send_signal(signal.SIGHUP)
+            path.write_text(text.replace("1000/s", "7/s"))
+            held.write("[tenants.acme]\n")
+        assert [line["revision"] for line in daemon.heard("config_in_force", 2)] == [1, 2]
+        assert smsd("status", "--config", str(path), "--json").json()["config_is_file"]
