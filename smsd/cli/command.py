@@ -3,6 +3,7 @@
 Pure and light: the whole table of commands is made of this at each start. Never imports a command's function.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,7 @@ class Takes(NamedTuple):
     choices: tuple[str, ...] = ()
     switch: bool = False
     file: bool = False  # names a file, for completion
+    blank: bool = False  # may be the empty text; else that is a mistake: a shell's unset variable would mean all
 
 
 class Command(NamedTuple):
@@ -41,11 +43,19 @@ class Command(NamedTuple):
 
 
 def word(
-    shown: str, said: str, *, name: str = "", read: Read | None = None, times: str = "", choices: tuple[str, ...] = ()
+    shown: str,
+    said: str,
+    *,
+    name: str = "",
+    read: Read | None = None,
+    times: str = "",
+    choices: tuple[str, ...] = (),
+    blank: bool = False,
 ) -> Takes:
     """A word by its place. Where it may be absent, it is then None."""
     default: object = [] if times == "*" else None if times == "?" else ""
-    return Takes(name or shown.lower(), said, shown=shown, read=read, times=times, choices=choices, default=default)
+    made = Takes(name or shown.lower(), said, shown=shown, read=read, times=times, choices=choices, default=default)
+    return made._replace(blank=blank)
 
 
 def option(
@@ -59,9 +69,10 @@ def option(
     choices: tuple[str, ...] = (),
     file: bool = False,
     again: bool = False,
+    blank: bool = False,
 ) -> Takes:
     """An option with a value. `again`: it may be given more than once, and is then a list."""
-    made = Takes(name or _parameter(flag), said, flag, shown, read, default, choices=choices, file=file)
+    made = Takes(name or _parameter(flag), said, flag, shown, read, default, choices=choices, file=file, blank=blank)
     return made._replace(times="*", default=[]) if again else made
 
 
@@ -82,12 +93,22 @@ def whole(text: str) -> int:
         raise ValueError(f'"{text}" is no whole number, as 10') from None
 
 
+def count(text: str) -> int:
+    """A whole number of at least 0. Raises ValueError with what would be right."""
+    if (n := whole(text)) < 0:
+        raise ValueError(f'"{text}" is less than 0')
+    return n
+
+
 def number(text: str) -> float:
     """A number. Raises ValueError with what would be right."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise ValueError(f'"{text}" is no number, as 2.5') from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f'"{text}" is no number, as 2.5')
+    return value
 
 
 def tenant(text: str) -> str:

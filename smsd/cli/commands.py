@@ -62,7 +62,7 @@ ASK = (
         (
             TENANT,
             word("TO", "the recipient, as +353861234567"),
-            word("BODY", "the text; one that begins with - goes after --"),
+            word("BODY", "the text; one that begins with - goes after --", blank=True),
             option(
                 "--class", "CLASS", "reminder, marketing, or another of the config", name="class_", default="reminder"
             ),
@@ -171,7 +171,7 @@ TOOLS = (
         "segments",
         "smsd.cli.tools:segments",
         "Count the segments of a text, as providers bill them",
-        (word("TEXT", "the text of a message; one that begins with - goes after --"), JSON),
+        (word("TEXT", "the text of a message; one that begins with - goes after --", blank=True), JSON),
         example='smsd segments "See you at 10:00"',
     ),
     Command(

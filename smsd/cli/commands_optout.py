@@ -1,6 +1,6 @@
 """The rows of the commands about who has opted out (smsd/cli/optout.py). Holds no code that does anything."""
 
-from smsd.cli.command import CONFIG, JSON, ROWS, YES, Command, option, switch, whole, word
+from smsd.cli.command import CONFIG, JSON, ROWS, YES, Command, count, option, switch, word
 
 NUMBER = word("NUMBER", "the person's, as +353861234567")
 OF = (
@@ -15,7 +15,7 @@ OPTOUTS = (
         "List who has opted out, and how",
         (
             *OF,
-            option("--limit", "N", "at most so many; 0: all", read=whole, default=100),
+            option("--limit", "N", "at most so many; 0: all", read=count, default=100),
             switch("--private", "with whole numbers"),
             CONFIG,
             JSON,

@@ -3,10 +3,10 @@
 Holds no code that does anything.
 """
 
-from smsd.cli.command import CONFIG, JSON, ROWS, YES, Command, option, switch, tenant, whole, word
+from smsd.cli.command import CONFIG, JSON, ROWS, YES, Command, count, option, switch, tenant, whole, word
 
 NAMES = word("NAME", "what it is called; a campaign is called TENANT NAME", name="names", times="*")
-REASON = option("--reason", "TEXT", "why, kept with it")
+REASON = option("--reason", "TEXT", "why, kept with it", blank=True)
 
 PAUSED = {
     "all": (),
@@ -81,7 +81,7 @@ FILTERS = (
     option("--before", "TIME", "until then: likewise"),
 )
 IDS = word("ID", "dead entries; without one all that the options leave", name="ids", times="*")
-OLDEST = option("--limit", "N", "at most so many, the oldest first; 0: all", read=whole, default=0)
+OLDEST = option("--limit", "N", "at most so many, the oldest first; 0: all", read=count, default=0)
 
 DEAD = (
     Command(

@@ -76,23 +76,36 @@ def _add(group: Any, takes: Takes) -> Any:
     options: dict[str, Any] = {"help": said.replace("%", "%%")}
     if takes.switch:
         return group.add_argument(takes.flag, dest=takes.name, action="store_true", **options)
-    if takes.read is not None:
-        options["type"] = _reading(takes.read)
+    options["type"] = _reading(takes)
     if takes.choices:
         options["choices"] = takes.choices
     if takes.times:
         options |= {"action": "append"} if takes.flag else {"nargs": takes.times}
-    options |= {"metavar": takes.shown, "default": fixed}
+    options |= {"metavar": takes.shown, "default": _Default(fixed) if isinstance(fixed, str) else fixed}
     names = {"dest": takes.name} if takes.flag else {}
     return group.add_argument(takes.flag or takes.name, **names, **options)
 
 
-def _reading(read: Callable[[str], object]) -> Callable[[str], object]:
+class _Default(str):
+    """What was not typed: argparse reads a text all the same."""
+
+    __slots__ = ()
+
+
+def _reading(takes: Takes) -> Callable[[str], object]:
     """A reader whose ValueError is told in its own words."""
 
     def type_(text: str) -> object:
+        if isinstance(text, _Default):
+            return str(text)
+        if not text and not takes.blank:
+            raise argparse.ArgumentTypeError("is empty (a variable of the shell that is not set?)")
         try:
-            return read(text)
+            if not takes.file:
+                text.encode()  # what was no UTF-8 has come as halves of surrogate pairs
+            return takes.read(text) if takes.read else text
+        except UnicodeEncodeError:
+            raise argparse.ArgumentTypeError("is no UTF-8 text") from None
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 

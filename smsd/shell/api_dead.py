@@ -15,6 +15,7 @@ from smsd.shell.live import Live
 from smsd.shell.server import Response
 
 Text = Annotated[str, Meta(max_length=128)]
+Given = Annotated[str, Meta(min_length=1, max_length=128)]  # an empty one would widen what is meant
 Name = Annotated[str, Meta(pattern=f"^{NAME}$")]
 Ms = Annotated[int, Meta(ge=0, le=2**53)]
 
@@ -40,9 +41,9 @@ class DeadShow(msgspec.Struct, frozen=True, kw_only=True):
 class DeadWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which dead letters: those that meet all that is given, or `all`."""
 
-    tenant: Text = ""
-    reason: Text = ""
-    class_: Text = field(name="class", default="")
+    tenant: Given = ""
+    reason: Given = ""
+    class_: Given = field(name="class", default="")
     since_ms: Ms = 0  # epoch
     before_ms: Ms = 0  # epoch; 0: until now
     ids: Annotated[list[Text], Meta(max_length=1000)] = field(default_factory=list[str])

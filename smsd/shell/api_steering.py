@@ -19,7 +19,7 @@ from smsd.shell.api_problems import Fault, answer, refused
 from smsd.shell.live import Live
 from smsd.shell.server import Response
 
-Text = Annotated[str, Meta(max_length=128)]
+Text = Annotated[str, Meta(min_length=1, max_length=128)]  # an empty name would widen what is meant
 
 
 class Which(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

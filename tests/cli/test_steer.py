@@ -135,6 +135,19 @@ def test_a_mistake_says_what_would_be_right(typed: Typed, line: str, said: str) 
     assert said in done.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("pause sender", ""), ("pause campaign acme", ""), ("cancel campaign acme", "", "--yes"),
+     ("cancel class marketing --yes --tenant", "")],
+    ids=" ".join,
+)  # fmt: skip
+async def test_an_empty_name_is_never_all(typed: Typed, redis: Redis, words: tuple[str, ...]) -> None:
+    """A script's variable that is not set stops nothing and cancels nothing."""
+    done = typed(*words)
+    assert (done.code, "is empty" in done.err) == (2, True)
+    assert (await pauses(World(redis).shard), await withdrawals(World(redis).shard)) == ([], [])
+
+
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("\n", 1)])
 async def test_on_a_terminal_it_asks(tmp_path: Path, typed: Typed, world: World, answer: str, code: int) -> None:
     """A person is asked, with how many it concerns; anything but yes does nothing."""

@@ -66,7 +66,14 @@ async def test_they_are_forgotten_on_demand(api: Site) -> None:
 
 @pytest.mark.parametrize("verb", ["redrive", "purge"])
 @pytest.mark.parametrize(
-    ("wanted", "status"), [({}, 422), ({"all": True, "tenant": "acme"}, 422), ({"colour": "red"}, 400), ([], 400)]
+    ("wanted", "status"),
+    [
+        ({}, 422),
+        ({"all": True, "tenant": "acme"}, 422),
+        ({"colour": "red"}, 400),
+        ([], 400),
+        ({"tenant": "acme", "reason": ""}, 400),
+    ],
 )
 async def test_what_names_nothing_is_refused(api: Site, verb: str, wanted: Any, status: int) -> None:
     """Nothing is done by default."""

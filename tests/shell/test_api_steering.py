@@ -82,7 +82,8 @@ async def test_a_cancel_of_many_holds_and_can_be_lifted(api: Site, which: dict[s
         ("pauses", {"provider": "nobody"}, 422, "/provider"), ("pauses", {"tenant": "a b"}, 422, "/tenant"),
         ("pauses", {"tenant": 7}, 400, "/tenant"), ("pauses", {"tenant": "acme", "colour": "red"}, 400, ""),
         ("pauses", [], 400, ""), ("cancels", {"all": True}, 422, ""), ("cancels", {"sender": "Salon"}, 422, ""),
-        ("cancels", {"tenant": "acme", "for": "2h"}, 400, ""),
+        ("cancels", {"tenant": "acme", "for": "2h"}, 400, ""), ("pauses", {"sender": ""}, 400, "/sender"),
+        ("cancels", {"tenant": "acme", "campaign": ""}, 400, "/campaign"),
     ],
 )  # fmt: skip
 async def test_what_names_nothing_is_refused(api: Site, path: str, wanted: Any, status: int, pointer: str) -> None:
