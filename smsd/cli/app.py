@@ -11,11 +11,12 @@ from importlib import import_module
 from smsd.cli.commands import COMMANDS, members
 from smsd.cli.manual import overview
 from smsd.cli.parsing import Helped, Mistyped, given, meant
-from smsd.cli.say import Code, Trouble, complain, say
+from smsd.cli.say import Code, Trouble, Unheard, complain, say
 
 
 def call(argv: Sequence[str] | None = None) -> int:
     """Runs what was typed; whatever goes wrong becomes one line and an exit code."""
+    _open_standard()
     typed = list(sys.argv[1:] if argv is None else argv)
     name, rest = _named(typed)
     try:
@@ -25,8 +26,11 @@ def call(argv: Sequence[str] | None = None) -> int:
         return trouble.code
     except KeyboardInterrupt:
         return Code.STOPPED
-    except BrokenPipeError:  # as `smsd status | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (Unheard, BrokenPipeError) as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the end of Python would write the rest
+        if isinstance(error, Unheard) and not error.gone:
+            complain(f"the answer cannot be written ({error}): mend where standard output goes to")
+            return Code.NOT
         return Code.OK
     except Exception:  # noqa: BLE001 - a fault of ours must not look like an answer: 1 means "not as wished"
         import traceback
@@ -34,6 +38,15 @@ def call(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         complain("this is a fault of smsd itself: report it with the lines above")
         return Code.BROKEN
+
+
+def _open_standard() -> None:
+    """Makes all three streams usable: whoever called may have closed one, or let it take no more than ASCII."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - to the end of the process
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(errors="backslashreplace")
 
 
 def _named(typed: Sequence[str]) -> tuple[str, list[str]]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smsd.cli.say import Code, Trouble, agreed, answer, moment, run
+from smsd.cli.say import Code, Trouble, agreed, answer, moment, run, write
 
 if TYPE_CHECKING:
     from smsd.control.optouts import Whose
@@ -123,8 +123,7 @@ async def _export(only: "Whose | None", config: Path, *, json: bool) -> Code:
 
     async with reach(config) as store:
         async for line in lines(every(store.shards, only), json=json):
-            sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+            write(line + "\n")
     return Code.OK
 
 

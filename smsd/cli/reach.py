@@ -38,7 +38,7 @@ def configured(path: Path, *, secrets: bool = False) -> Config:
 @asynccontextmanager
 async def reach(path: Path, *, secrets: bool = False) -> AsyncGenerator[Reached]:
     """The store of the config, for as long as the block lasts. Raises Trouble; failures of the store inside it too."""
-    from redis.exceptions import RedisError, ResponseError
+    from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
     from smsd.secret import SecretError
     from smsd.store.connect import StoreError, connect
@@ -56,6 +56,11 @@ async def reach(path: Path, *, secrets: bool = False) -> AsyncGenerator[Reached]
         raise Trouble(str(differs).removeprefix("CLOCK ")) from None
     except ResponseError as error:
         raise Trouble(f"the store at {store.address} refuses this: {error}", Code.STORE) from None
+    except AuthenticationError as error:
+        raise Trouble(
+            f"the store at {store.address} lets nobody in by that user and password ({error}): mend [store] url",
+            Code.STORE,
+        ) from None
     except (RedisError, OSError) as error:
         hint = "smsd run starts it" if config.store.embedded else "start it, or mend [store] url"
         raise Trouble(f"the store at {store.address} does not answer ({error}): {hint}", Code.STORE) from None

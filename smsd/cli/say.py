@@ -36,6 +36,14 @@ class Trouble(Exception):
         self.code = code
 
 
+class Unheard(Exception):
+    """What was to be said cannot be written. `gone`: who read it has gone, as with `smsd status | head`."""
+
+    def __init__(self, why: str, *, gone: bool) -> None:
+        super().__init__(why)
+        self.gone = gone
+
+
 # What a terminal would obey: parts of an answer were written by others. A tab does no harm.
 _OBEYED = {n: f"\\x{n:02x}" for n in (*range(9), *range(10, 32), *range(127, 160))}
 
@@ -46,9 +54,17 @@ def one_line(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """A line of the answer, or several."""
-    sys.stdout.write("\n".join(map(one_line, text.split("\n"))) + "\n")
-    sys.stdout.flush()
+    """A line of the answer, or several. Raises Unheard."""
+    write("\n".join(map(one_line, text.split("\n"))) + "\n")
+
+
+def write(text: str) -> None:
+    """As it is, to standard output. Raises Unheard: an OSError would be taken for the store's."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        raise Unheard(error.strerror or str(error), gone=isinstance(error, BrokenPipeError)) from None
 
 
 def answer(value: object, text: str, *, json: bool) -> None:

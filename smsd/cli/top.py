@@ -6,6 +6,7 @@ Never changes anything in the store; keys are read from the terminal in its cbre
 import asyncio
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
@@ -39,7 +40,7 @@ async def _plain(config: Path, interval: float, *, once: bool, json: bool) -> Co
                     raise Trouble(trouble, Code.STORE)
                 say(msgspec.json.encode({"trouble": trouble}).decode() if json else trouble)
             else:
-                width = int(os.environ.get("COLUMNS", "80"))
+                width = shutil.get_terminal_size().columns
                 say(msgspec.json.encode(now).decode() if json else text(now, width))
             if once:
                 break

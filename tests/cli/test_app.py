@@ -1,6 +1,7 @@
 """The command line itself: names, help, exit codes, mistakes, and that it starts at once."""
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -117,6 +118,34 @@ def test_a_fault_of_our_own_is_no_answer(monkeypatch: pytest.MonkeyPatch, capsys
     assert call(["broken"]) == 70
     assert "Traceback" in (said := capsys.readouterr().err)
     assert "report it" in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "code", "err"),
+    [("<&-", "tenant import - --config none.toml", 2, 1), (">&-", "segments hi", 0, 0), ("2>&-", "sned", 2, 0)],
+)
+def test_streams_may_be_closed(closed: str, words: str, code: int, err: int) -> None:
+    """A caller that closes a standard stream, as some schedulers do, gets an exit code and no traceback."""
+    line = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "smsd", *words.split()]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (code, err)
+
+
+def test_an_answer_that_cannot_be_written_is_no_success() -> None:
+    """As on a full disk: one line says why, with 1."""
+    with Path(os.devnull).open("rb") as nothing:
+        line = [sys.executable, "-m", "smsd", "segments", "hi"]
+        done = subprocess.run(line, stdout=nothing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("smsd: the answer cannot be written (")
+
+
+def test_an_output_that_takes_ascii_only_gets_the_rest_written_out() -> None:
+    """A name with an accent in an answer is no reason to fail."""
+    code = "from smsd.cli.app import call; from smsd.cli.say import say; call(['--version']); say('zo\\xeb')"
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "zo\\xeb"
 
 
 def test_the_version_is_told() -> None:

@@ -1,5 +1,6 @@
 """optout list, add, remove, import and export, typed as an operator does."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,3 +79,14 @@ def test_many_are_imported_and_exported(tmp_path: Path, store_url: str) -> None:
     assert done.stdout == "20,000 of 20,000 were closed now\n"
     out = subprocess.run([*command, "export", *config], capture_output=True, text=True, check=True).stdout
     assert len(out.splitlines()) == 20_001
+
+
+def test_who_reads_an_export_may_go_away(typed: Typed, tmp_path: Path, store_url: str) -> None:
+    """As `smsd optout export | head` does: that is not taken for a store that does not answer."""
+    typed(f"optout add {ANNA} --tenant acme")
+    reads, writes = os.pipe()
+    os.close(reads)
+    line = [sys.executable, "-m", "smsd", "optout", "export", "--config", str(write(tmp_path, store=store_url))]
+    done = subprocess.run(line, stdout=writes, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, "")

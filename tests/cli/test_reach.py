@@ -82,3 +82,13 @@ async def test_a_store_that_refuses(tmp_path: Path, store_url: str) -> None:
     with pytest.raises(Trouble, match="refuses this: unknown command") as trouble:
         await refused()
     assert trouble.value.code == Code.STORE
+
+
+async def test_a_store_that_lets_nobody_in(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers, so that there is nothing to start: the user or the password is wrong."""
+    monkeypatch.setenv("WRONG", "wrong")
+    config = write(tmp_path, store=store_url.replace("redis://", "redis://nobody:{env:WRONG}@"))
+    with pytest.raises(Trouble, match=r"lets nobody in by that user and password .*: mend \[store\] url") as trouble:
+        async with reach(config):
+            pass
+    assert trouble.value.code == Code.STORE

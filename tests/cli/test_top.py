@@ -84,7 +84,7 @@ def test_plain_text_shows_every_row() -> None:
 async def test_one_look_as_text_and_as_json(redis: Redis, store_url: str, tmp_path: Path) -> None:
     """For scripts: --once, and --json for one line of it."""
     path = write(tmp_path, store=store_url)
-    said = smsd("top", "--once", "--config", str(path))
+    said = smsd("top", "--once", "--config", str(path), env={"COLUMNS": "wide"})  # which is no width
     assert (said.code, "backlog" in said.out, "NO PROCESS WORKS" in said.out) == (0, True, True)
     assert smsd("top", "--once", "--json", "--config", str(path)).json()["providers"][0]["name"] == "main"
 
