@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from smsd.cli.say import moment
+from smsd.cli.steer import spoken
+from smsd.control.holding import named
 from smsd.control.processes import File, Process
 from smsd.control.receivers import ReceiverNow
 from smsd.control.standing import Group, Standing
@@ -30,7 +32,7 @@ def shown(now: Standing, now_ms: int) -> str:
         ("inbox", _counts(now.inbox)),
         ("in flight", _counts(now.in_flight)),
         *(("paused", line) for line in _few(map(_pause, now.paused))),
-        *(("cancelling", what) for what in _few(now.withdrawing)),
+        *(("cancelling", line) for line in _few(spoken(named(what)) for what in now.withdrawing)),
         ("events", f"{now.events:,}; {_groups(now.groups)}"),
         *(("webhooks", line) for line in _few(map(shown_receiver, now.webhooks))),
         ("dead", f"{now.dead:,}" + (": smsd dead list shows them" if now.dead else "")),
@@ -66,7 +68,7 @@ def _backlog(now: Standing) -> str:
 def _pause(pause: Pause) -> str:
     until = f"until {datetime.fromtimestamp(pause.until_us / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}" if pause.until_us else ""
     by = f" (by {pause.by})" if pause.by not in ("", "-") else ""
-    return f"{pause.what} {until or 'until resumed'}{f': {pause.reason}' if pause.reason else ''}{by}"
+    return f"{spoken(named(pause.what))} {until or 'until resumed'}{f': {pause.reason}' if pause.reason else ''}{by}"
 
 
 def _groups(groups: Iterable[Group]) -> str:

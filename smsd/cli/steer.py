@@ -27,6 +27,8 @@ _SHOWN = {
 
 def pause(*, what: str | None, names: list[str], for_: str, reason: str, config: Path, json: bool) -> Code:
     """Pause, or list what is paused."""
+    if not what and (for_ or reason):
+        raise Trouble("say what is paused: smsd pause all, or smsd pause --help", Code.MISTAKE)
     return run(_pause(what, names, for_, reason, config, json=json) if what else _pauses(config, json=json))
 
 
@@ -103,6 +105,8 @@ def cancel(
     json: bool,
 ) -> Code:
     """Cancel what waits of a message, campaign, class or tenant; or list what was cancelled."""
+    if not what and (tenant or reason or lift or yes):
+        raise Trouble("say what is cancelled: smsd cancel --help tells how", Code.MISTAKE)
     if not what:
         return run(_withdrawals(config, json=json))
     given = _names("cancel", CANCELLED, what, names)
@@ -136,7 +140,7 @@ async def _cancel(given: dict[str, str], reason: str, config: Path, *, yes: bool
             if not str(error).startswith("FULL "):
                 raise
             raise Trouble(str(error).removeprefix("FULL ")) from None
-    told = f"{spoken(target)} is cancelled: nothing of it leaves from now on; ended: {_messages(n)}"
+    told = f"cancelled: {_messages(n)} of {spoken(target)}{later or '; what comes from now on is sent'}"
     answer({"what": target, "queued": n, "changed": changed}, told, json=json)
     return Code.OK
 

@@ -9,6 +9,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from smsd.cli.say import one_line
+from smsd.cli.steer import spoken
+from smsd.control.holding import named
 from smsd.control.overview import BindNow, Overview
 
 HEAD_LINES = 4
@@ -121,8 +124,9 @@ def _binds(now: Overview, rows: int, choices: Choices) -> Table:
 def _notes(now: Overview) -> list[Text]:
     """What somebody has stopped, a line each."""
     standing = now.standing
-    notes = [Text(f"paused: {one.what} by {one.by} {one.reason}".rstrip(), style="yellow") for one in standing.paused]
-    notes += [Text(f"being cancelled: {what}", style="yellow") for what in standing.withdrawing]
+    told = [f"paused: {spoken(named(one.what))} by {one.by} {one.reason}".rstrip() for one in standing.paused]
+    told += [f"being cancelled: {spoken(named(what))}" for what in standing.withdrawing]
+    notes = [Text(one_line(line), style="yellow") for line in told]
     if standing.sandbox:
         notes.append(Text("the sandbox is on: other numbers than those of allow_to reach no provider", style="yellow"))
     return notes[:5]

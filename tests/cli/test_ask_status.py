@@ -65,7 +65,12 @@ def test_what_is_out_of_the_ordinary_is_said() -> None:
             dead=2,
             backlog={"reminder": 1200},
             oldest_s={"reminder": 150.0},
-            paused=[Pause("c:marketing", 1_700_000_000_000_000, 0, "kim", "a holiday")],
+            paused=[
+                Pause("c:marketing", 1_700_000_000_000_000, 0, "kim", "a holiday"),
+                Pause("k:acme|spring", 0, 0, "-", ""),
+                Pause("all", 0, 0, "-", ""),
+            ],
+            withdrawing=["tc:acme|marketing"],
             groups=[Group(stream="events", shard=0, group="rails", consumers=1, pending=3, lag=4000)],
         ),
         NOW_MS,
@@ -73,7 +78,10 @@ def test_what_is_out_of_the_ordinary_is_said() -> None:
     assert text.startswith("sandbox    on: only the numbers of [sandbox] allow_to")
     for told in (
         "reminder 1,200 (oldest 2 min)",
-        "c:marketing until 2023-11-14 22:13:20Z: a holiday (by kim)",
+        "paused     class marketing until 2023-11-14 22:13:20Z: a holiday (by kim)",
+        "campaign spring of tenant acme until resumed",
+        "everything until resumed",
+        "cancelling class marketing of tenant acme",
         "rails on events: 4,000 behind, 3 not acknowledged",
         "2: smsd dead list shows them",
         "none: smsd run starts them",

@@ -77,6 +77,8 @@ async def test_a_cancel_says_how_many_and_wants_a_yes(typed: Typed, world: World
     assert typed("cancel campaign acme spring --lift").code == 0
     assert typed("cancel campaign acme spring --lift").code == 1
     assert typed("cancel").out == "nothing is cancelled\n"
+    other = typed("cancel tenant other --yes").out
+    assert other == "cancelled: 0 queued messages of tenant other; what comes from now on is sent\n"
 
 
 @pytest.mark.parametrize(
@@ -120,6 +122,8 @@ async def test_one_message_is_cancelled(typed: Typed, world: World) -> None:
         ("pause provider nosuch", "provider: one of main"),
         ("pause all --for 3", "--for: expected a duration"),
         ("pause nosuch x", "invalid choice"),
+        ("pause --for 5m", "say what is paused"),
+        ("cancel --yes", "say what is cancelled"),
         ("resume", "missing: WHAT"),
         ("cancel tenant a --lift --yes", "--lift goes with"),
         ("cancel tenant a --tenant b --yes", "--tenant goes with"),

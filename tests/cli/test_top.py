@@ -29,8 +29,9 @@ def overview(**more: Any) -> Overview:
     standing = Standing(
         revision=7, config_is_file=True, sandbox=False, backlog={"reminder": 12, "marketing": 200_000},
         oldest_s={"reminder": 0.2, "marketing": 7300.0}, inbox={"reminder": 0, "marketing": 3}, in_flight={"main": 64},
-        paused=[Pause("t:acme", 0, AT * 1000, "ann", "wrong prices")], withdrawing=[], withdrawn=0, dead=0, events=9,
-        groups=[], store="Valkey 9.1.2", store_memory_bytes=300 << 20, store_memory_max_bytes=1 << 30, processes=[],
+        paused=[Pause("t:acme", 0, AT * 1000, "ann", "wrong\x1b prices")], withdrawing=["k:acme|x"], withdrawn=0,
+        dead=0, events=9, groups=[], store="Valkey 9.1.2", store_memory_bytes=300 << 20,
+        store_memory_max_bytes=1 << 30, processes=[],
     )  # fmt: skip
     provider = ProviderNow(
         name="main", health="dead", why="", in_flight=64, max_in_flight=64, answer_ms=41.0, submitted_per_s=310.0,
@@ -59,7 +60,8 @@ def test_all_that_matters_fits_a_small_terminal() -> None:
     assert max(map(len, lines)) <= 80
     said = "\n".join(lines)
     for words in ("submitted 310/s", "failed 2/s", "marketing  200,000", "2 h", "64 of 64", "41 ms", "dead", "salon-0",
-                  "class acme marketing", "10/s", "90.0 s", "paused: t:acme by ann wrong prices", "300 MB of 1024 MB",
+                  "class acme marketing", "10/s", "90.0 s", "paused: tenant acme by ann wrong\\x1b prices",
+                  "being cancelled: campaign x of tenant acme", "300 MB of 1024 MB",
                   "NO PROCESS WORKS"):  # fmt: skip
         assert words in said, words
 
