@@ -21,6 +21,7 @@ Check = Callable[[Facts], Awaitable[list[Finding]]]
 CHECKS: dict[str, tuple[str, Check]] = {
     "clock": ("the clocks of host and store agree", store.clock),
     "durability": ("the store keeps an append-only file, and can write it", store.durability),
+    "writes": ("the store takes what is written", store.writes),
     "eviction": ("the store throws nothing away", store.eviction),
     "version": ("the store is new enough", store.version),
     "memory": ("the store has a bound, and room below it", store.memory),

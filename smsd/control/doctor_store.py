@@ -63,6 +63,14 @@ async def durability(facts: Facts) -> list[Finding]:
     return found
 
 
+async def writes(facts: Facts) -> list[Finding]:
+    """A replica answers every question and takes no message."""
+    if facts.info.get("role", "master") == "master":
+        return []
+    what = "the store is a replica, to which nothing can be written: nothing is taken in, and nothing leaves"
+    return [Finding(what=what, mend="let [store] url name the primary, or make this server the primary")]
+
+
 async def eviction(facts: Facts) -> list[Finding]:
     """Any policy but noeviction throws messages away when memory is short; smsd run does not start on one."""
     policy = facts.info.get("maxmemory_policy", "noeviction")

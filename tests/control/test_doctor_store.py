@@ -70,6 +70,16 @@ async def test_a_file_that_cannot_be_written(look: Look, start_valkey: Start, tm
         assert "aof_last_bgrewrite_status err" in one(await store.durability(facts)).what
 
 
+async def test_a_replica(look: Look, start_valkey: Start) -> None:
+    """A store that can only be read is found, though it answers; one that is a primary again is well."""
+    async with client(start_valkey()) as server:
+        assert await store.writes(await look(server)) == []
+        await server.execute_command("REPLICAOF", "127.0.0.1", "1")
+        assert "is a replica" in one(await store.writes(await look(server))).what
+        await server.execute_command("REPLICAOF", "NO", "ONE")
+        assert await store.writes(await look(server)) == []
+
+
 async def test_eviction(look: Look, start_valkey: Start) -> None:
     """A policy that throws keys away is found."""
     assert await store.eviction(await look()) == []
