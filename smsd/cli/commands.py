@@ -191,15 +191,17 @@ TOOLS = (
             option(
                 "--vectors",
                 "FILE",
-                "a JSON file of what only the vendor can tell",
+                "a JSON file of what only the vendor can tell, and of the options that the provider needs to be made",
                 read=Path,
                 default=None,
                 file=True,
             ),
             JSON,
         ),
+        more="docs/ADDING_A_PROVIDER.md shows a class and its vectors. A module is found where it is installed, or in "
+        "a folder of $PYTHONPATH.",
         codes=("1 when it does not conform",),
-        example="smsd vet twilio",
+        example="smsd vet acme_sms:Acme --vectors acme.json",
     ),
     Command(
         "completion",

@@ -65,6 +65,8 @@ def demo(
         for name, given, least in (("messages", messages, 1), ("tenants", tenants, 1), ("workers", workers, 1))
         if given < least
     ]
+    if limit_s <= 0:
+        wrong.append("--limit-s must be more than 0")
     if dialect not in DIALECTS:
         wrong.append(f"--dialect is one of {', '.join(DIALECTS)}")
     if wrong:

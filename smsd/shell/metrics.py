@@ -48,7 +48,10 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
         "taken, try again), unusable (the account), unknown (may have been taken), not_started (given back, not a byte "
         "left)",
     ),
-    "smsd_messages_final": (("class", "state", "reason"), "Messages that came to a final state"),
+    "smsd_messages_final": (
+        ("class", "state", "reason"),
+        "Messages that came to a final state, other than by the command smsd cancel message",
+    ),
     "smsd_receipts": (
         ("provider", "outcome"),
         "Delivery receipts by what became of them (delivered, undelivered, late, noted, parked, repeated, "

@@ -211,6 +211,6 @@ def _made(provider: type[Provider], own: Vector, path: Path | None) -> tuple[Pro
     options = reader.struct(provider.Options, own.options, ("options",))
     if reader.mistakes or options is None:
         told = "; ".join(f"{dotted(place)}: {sentence}" for place, sentence in reader.mistakes)
-        hint = "" if path else ' (what it needs stands in the vectors, in an entry of kind "options")'
+        hint = "" if path else ' (what it needs stands in an entry of kind "options": --vectors FILE)'
         raise ValueError(f"{provider.__name__} cannot be made: {told}{hint}")
     return make(provider, "vetted", options), options

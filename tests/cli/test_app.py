@@ -84,6 +84,7 @@ def test_commands_import_only_what_they_need(typed: tuple[str, ...], needed: lis
         (["completion", "csh"], "bash"),
         (["demo", "--messages", "many"], "many"),
         (["demo", "--messages", "0"], "--messages must be at least 1"),
+        (["demo", "--limit-s", "-1"], "--limit-s must be more than 0"),
         (["run", "--workers", "0"], "--workers must be from 1"),
     ],
     ids=" ".join,

@@ -59,6 +59,7 @@ def test_vet_says_what_is_no_provider(tmp_path: Path) -> None:
     """A name that leads nowhere, and vectors that cannot be read, are mistakes with one line."""
     for words, said in (
         (("nosuch",), "nosuch"),
+        (("twilio",), 'what it needs stands in an entry of kind "options": --vectors FILE'),
         (("fake", "--vectors", str(tmp_path / "none.json")), "none.json: cannot be read"),
     ):
         done = smsd("vet", *words)
