@@ -6,7 +6,7 @@ Never shows to whom an entry goes or what it says, unless that was asked for; ac
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import UNSET, Meta, UnsetType, field
 
 from smsd.control import dead
 from smsd.control.dead import NAME, PAGE_MAX, Wanted
@@ -15,7 +15,7 @@ from smsd.shell.live import Live
 from smsd.shell.server import Response
 
 Text = Annotated[str, Meta(max_length=128)]
-Given = Annotated[str, Meta(min_length=1, max_length=128)]  # an empty one would widen what is meant
+Given = Annotated[str, Meta(min_length=1, max_length=128)] | UnsetType  # an empty one would widen what is meant
 Name = Annotated[str, Meta(pattern=f"^{NAME}$")]
 Ms = Annotated[int, Meta(ge=0, le=2**53)]
 
@@ -41,9 +41,9 @@ class DeadShow(msgspec.Struct, frozen=True, kw_only=True):
 class DeadWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which dead letters: those that meet all that is given, or `all`."""
 
-    tenant: Given = ""
-    reason: Given = ""
-    class_: Given = field(name="class", default="")
+    tenant: Given = UNSET
+    reason: Given = UNSET
+    class_: Given = field(name="class", default=UNSET)
     since_ms: Ms = 0  # epoch
     before_ms: Ms = 0  # epoch; 0: until now
     ids: Annotated[list[Text], Meta(max_length=1000)] = field(default_factory=list[str])
@@ -84,7 +84,7 @@ class DeadVerbs:
 
 def _wanted(asked: DeadQuery | DeadWanted, ids: frozenset[str] = frozenset()) -> Wanted:
     return Wanted(
-        tenant=asked.tenant, reason=asked.reason, class_=asked.class_,
+        tenant=asked.tenant or "", reason=asked.reason or "", class_=asked.class_ or "",
         since_ms=asked.since_ms, before_ms=asked.before_ms, ids=ids,
     )  # fmt: skip
 

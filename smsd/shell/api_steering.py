@@ -7,7 +7,7 @@ import time
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import UNSET, Meta, UnsetType, field
 
 from smsd.config.settings import duration_us
 from smsd.control import holding
@@ -19,7 +19,7 @@ from smsd.shell.api_problems import Fault, answer, refused
 from smsd.shell.live import Live
 from smsd.shell.server import Response
 
-Text = Annotated[str, Meta(min_length=1, max_length=128)]  # an empty name would widen what is meant
+Name = Annotated[str, Meta(min_length=1, max_length=128)] | UnsetType  # an empty one would widen what is meant
 
 
 class Which(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,11 +27,11 @@ class Which(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cancel: a tenant, a class, a tenant's class or a tenant's campaign.
     """
 
-    tenant: Text = ""
-    class_: Text = field(name="class", default="")
-    campaign: Text = ""
-    sender: Text = ""
-    provider: Text = ""
+    tenant: Name = UNSET
+    class_: Name = field(name="class", default=UNSET)
+    campaign: Name = UNSET
+    sender: Name = UNSET
+    provider: Name = UNSET
     all: bool = False
 
 
@@ -149,7 +149,8 @@ class Steering:
         return answer(200, Changed(await holding.lift(self._live.shards, self._target(which, pause=False))))
 
     def _target(self, which: Which, *, pause: bool) -> Target:
-        target = Target(which.tenant, which.class_, which.campaign, which.sender, which.provider)
+        given = (which.tenant, which.class_, which.campaign, which.sender, which.provider)
+        target = Target(*(name or "" for name in given))
         try:
             if which.all is bool(target.names):
                 raise ValueError("name what is meant, or say all: true, but not both")

@@ -50,6 +50,14 @@ def test_a_message_has_the_fields_of_the_streams(told: Any) -> None:
     assert fields == {*FAULT_OF, "class"}
 
 
+@pytest.mark.parametrize("name", ["PauseWanted", "CancelWanted", "DeadWanted"])
+def test_a_client_made_from_it_sends_no_empty_names(told: Any, name: str) -> None:
+    """What is refused when it is empty is told with no empty default, which such a client would send."""
+    fields = told["components"]["schemas"][name]["properties"]
+    assert fields["tenant"]["minLength"] == 1
+    assert not any(one.get("minLength") and "default" in one for one in fields.values())
+
+
 async def test_it_is_served_without_a_key(api: Site) -> None:
     """As JSON, the same bytes."""
     got = await api.ask("GET", "/openapi.json", key="")
