@@ -12,7 +12,10 @@ from smsd.cli.say import Code, Trouble, agreed, answer, moment, run
 from smsd.core.names import ID_TOLD, TENANT_TOLD, is_id, is_tenant
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smsd.cli.reach import Reached
+    from smsd.config import Config
     from smsd.control.holding import Target
 
 _SHOWN = {
@@ -39,7 +42,7 @@ async def _pause(what: str, names: list[str], span: str, reason: str, config: Pa
     given = _names("pause", PAUSED, what, names)
     span_us = _span_us(span)
     async with reach(config) as store:
-        target = _target(store, given, pause=True)
+        target = _target(given, holding.to_pause, store.config)
         until_us = await _now_us(store) + span_us if span else 0
         changed = await holding.pause(store.shards, target, until_us=until_us, reason=reason, by=_who())
     until = f"until {moment(until_us // 1000)}" if until_us else f"until smsd resume {' '.join([what, *names])}"
@@ -86,7 +89,7 @@ async def _resume(what: str, names: list[str], config: Path, *, json: bool) -> C
 
     given = _names("resume", PAUSED, what, names)
     async with reach(config) as store:
-        target = _target(store, given, pause=True)
+        target = _target(given, holding.to_resume)
         changed = await holding.resume(store.shards, target)
     said = "goes on" if changed else "was not paused: smsd pause lists what is"
     answer({"what": target, "changed": changed}, f"{spoken(target)} {said}", json=json)
@@ -130,7 +133,7 @@ async def _cancel(given: dict[str, str], reason: str, config: Path, *, yes: bool
     from smsd.control.queued import queued
 
     async with reach(config) as store:
-        target = _target(store, given, pause=False)
+        target = _target(given, holding.to_withdraw, store.config)
         n = await queued(store.shards, target)
         later = ", and what comes of it later, until it is lifted" if target.campaign else ""
         agreed(f"This cancels {_messages(n)} of {spoken(target)}{later}.", yes=yes)
@@ -150,7 +153,7 @@ async def _lift(given: dict[str, str], config: Path, *, json: bool) -> Code:
     from smsd.control import holding
 
     async with reach(config) as store:
-        target = _target(store, given, pause=False)
+        target = _target(given, holding.to_withdraw, store.config)
         changed = await holding.lift(store.shards, target)
     said = "is sent again from now on; what was cancelled stays so" if changed else "was not cancelled"
     answer({"what": target, "changed": changed}, f"{spoken(target)} {said}", json=json)
@@ -219,11 +222,11 @@ def _names(verb: str, kinds: dict[str, tuple[str, ...]], what: str, names: Seque
     return given
 
 
-def _target(store: "Reached", given: dict[str, str], *, pause: bool) -> "Target":
-    from smsd.control.holding import Target, to_pause, to_withdraw
+def _target(given: dict[str, str], judge: "Callable[..., Target]", *by: "Config") -> "Target":
+    from smsd.control.holding import Target
 
     try:
-        return (to_pause if pause else to_withdraw)(Target(**given), store.config)
+        return judge(Target(**given), *by)
     except ValueError as error:
         raise Trouble(str(error), Code.MISTAKE) from None
 

@@ -48,29 +48,38 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def to_pause(target: Target, config: Config) -> Target:
     """The target, when it is one of a pause. Raises ValueError with what would be right."""
+    return _known(to_resume(target), config)
+
+
+def to_resume(target: Target) -> Target:
+    """The same of a pause that may be there: the config may have dropped what it names. Raises ValueError."""
     if target.names not in _PAUSED:
         raise ValueError("a tenant, a class, a tenant's campaign, a sender or a provider can be paused, or everything")
-    return _checked(target, config)
+    return _spelt(target)
 
 
 def to_withdraw(target: Target, config: Config) -> Target:
     """The target, when it is one of a withdrawal. Raises ValueError with what would be right."""
     if target.names not in _WITHDRAWN:
         raise ValueError("a tenant, a class, a tenant's class or a tenant's campaign can be cancelled")
-    return _checked(target, config)
+    return _known(_spelt(target), config)
 
 
-def _checked(target: Target, config: Config) -> Target:
+def _spelt(target: Target) -> Target:
     if target.tenant and not is_tenant(target.tenant):
         raise ValueError("tenant: 1 to 64 of the characters A-Z a-z 0-9 _ . : -")
     if target.campaign and not is_id(target.campaign):
         raise ValueError("campaign: 1 to 128 of the characters A-Z a-z 0-9 _ . : -")
+    if target.sender and (problem := sender_ok(target.sender)):
+        raise ValueError(f"sender: {problem}")
+    return target
+
+
+def _known(target: Target, config: Config) -> Target:
     if target.class_ and target.class_ not in config.classes:
         raise ValueError(f"class: one of {', '.join(sorted(config.classes))}")
     if target.provider and target.provider not in config.providers:
         raise ValueError(f"provider: one of {', '.join(sorted(config.providers)) or 'none: the config has none'}")
-    if target.sender and (problem := sender_ok(target.sender)):
-        raise ValueError(f"sender: {problem}")
     return target
 
 

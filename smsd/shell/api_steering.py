@@ -4,11 +4,13 @@ Never decides what a mark covers: smsd/control/holding.py and the store do.
 """
 
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
+from smsd.config import Config
 from smsd.config.settings import duration_us
 from smsd.control import holding
 from smsd.control.holding import Target
@@ -115,7 +117,7 @@ class Steering:
 
     async def pause(self, key: Key, wanted: PauseWanted) -> Response:
         """POST /v1/pauses. Raises Refused."""
-        target = self._target(wanted, pause=True)
+        target = _target(wanted, holding.to_pause, self._live.config)
         until_us = 0
         if wanted.for_:
             try:
@@ -127,7 +129,7 @@ class Steering:
 
     async def resume(self, which: Which) -> Response:
         """DELETE /v1/pauses. Raises Refused."""
-        return answer(200, Changed(await holding.resume(self._live.shards, self._target(which, pause=True))))
+        return answer(200, Changed(await holding.resume(self._live.shards, _target(which, holding.to_resume))))
 
     async def cancels(self) -> Response:
         """GET /v1/cancels."""
@@ -139,23 +141,26 @@ class Steering:
 
     async def cancel(self, key: Key, wanted: CancelWanted) -> Response:
         """POST /v1/cancels. Raises Refused."""
-        target, by, shards = self._target(wanted, pause=False), f"api:{key.name}", self._live.shards
+        target = _target(wanted, holding.to_withdraw, self._live.config)
+        by, shards = f"api:{key.name}", self._live.shards
         waits = await queued(shards, target)
         changed = await holding.withdraw(shards, target, reason=wanted.reason, by=by)
         return answer(200, CancelDone(changed, waits))
 
     async def lift(self, which: Which) -> Response:
         """DELETE /v1/cancels. Raises Refused."""
-        return answer(200, Changed(await holding.lift(self._live.shards, self._target(which, pause=False))))
+        target = _target(which, holding.to_withdraw, self._live.config)
+        return answer(200, Changed(await holding.lift(self._live.shards, target)))
 
-    def _target(self, which: Which, *, pause: bool) -> Target:
-        given = (which.tenant, which.class_, which.campaign, which.sender, which.provider)
-        target = Target(*(name or "" for name in given))
-        try:
-            if which.all is bool(target.names):
-                raise ValueError("name what is meant, or say all: true, but not both")
-            return (holding.to_pause if pause else holding.to_withdraw)(target, self._live.config)
-        except ValueError as error:
-            name, colon, _ = str(error).partition(": ")
-            pointer = f"/{name}" if colon and name in ("tenant", "class", "campaign", "sender", "provider") else ""
-            raise refused(422, str(error), Fault(pointer, "bad_target", str(error))) from None
+
+def _target(which: Which, judge: Callable[..., Target], *by: Config) -> Target:
+    given = (which.tenant, which.class_, which.campaign, which.sender, which.provider)
+    target = Target(*(name or "" for name in given))
+    try:
+        if which.all is bool(target.names):
+            raise ValueError("name what is meant, or say all: true, but not both")
+        return judge(target, *by)
+    except ValueError as error:
+        name, colon, _ = str(error).partition(": ")
+        pointer = f"/{name}" if colon and name in ("tenant", "class", "campaign", "sender", "provider") else ""
+        raise refused(422, str(error), Fault(pointer, "bad_target", str(error))) from None

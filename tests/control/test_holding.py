@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from smsd.config import Config
 from smsd.control import holding
-from smsd.control.holding import Target, named, to_pause, to_withdraw
+from smsd.control.holding import Target, named, to_pause, to_resume, to_withdraw
 from smsd.store import holds
 from smsd.store.shard import Shard
 from tests.support.config import config
@@ -48,6 +48,16 @@ def test_what_is_no_target_is_refused(rules: Config, target: Target, wrong: str)
     for judge in (to_pause, to_withdraw):
         with pytest.raises(ValueError, match=wrong):
             judge(target, rules)
+
+
+def test_what_the_config_has_dropped_can_be_resumed(rules: Config) -> None:
+    """A pause outlives the class or provider that it names; only what can be none at all is refused."""
+    for target in (Target(class_="otp"), Target(provider="old")):
+        with pytest.raises(ValueError, match="one of"):
+            to_pause(target, rules)
+        assert to_resume(target) is target
+    with pytest.raises(ValueError, match="tenant:"):
+        to_resume(Target(tenant="a b"))
 
 
 def test_each_verb_has_its_targets(rules: Config) -> None:
