@@ -21,6 +21,8 @@ from smsd.control.revision import Published, content_hash, publish, publish_in, 
 from smsd.store import keys
 from smsd.store.shard import Shard
 
+LOOKS_TO_REPAIR = 16  # so many, a quarter of a minute, to the next look at all shards
+
 Step = Literal["kept", "published", "followed", "superseded", "held"]
 
 
@@ -116,19 +118,19 @@ async def agree(live: Live) -> Step:
     await live.follow_tenants()
     if there.hash == mine:
         await remember(live.shards[0], mine)
-        await _repair(live, there)
+        await _repair(live, there.hash)
         live.swap(live.config, there.revision)
         return "kept"
     if there.revision and await seen(live.shards[0], mine):
         _take(live, there)
-        await _repair(live, there)
+        await _repair(live, there.hash)
         return "superseded"
     try:
         revision = await publish(live.config, live.shards)
     except Held as held:
         live.refused = str(held)
         _take(live, there)
-        await _repair(live, there)
+        await _repair(live, there.hash)
         return "held"
     live.swap(live.config, revision)
     return "published"
@@ -178,10 +180,12 @@ async def _newest(live: Live) -> Step:
         return "published"
     if int(revision) == live.revision and (hash_ or b"").decode() == content_hash(live.config):
         live.trouble = ""
+        if live.looks % LOOKS_TO_REPAIR == 0:
+            await _repair(live, content_hash(live.config))
         return "kept"
     there = await published(live.shards[0])
     _take(live, there)
-    await _repair(live, there)
+    await _repair(live, there.hash)
     return "followed"
 
 
@@ -209,8 +213,9 @@ def _take(live: Live, there: Published) -> None:
     live.swap(config, there.revision)
 
 
-async def _repair(live: Live, there: Published) -> None:
-    """A publisher that died half-way has left some shards behind."""
+async def _repair(live: Live, hash_: str) -> None:
+    """A publisher that died half-way has left some shards behind, or one that was late has set one back."""
     for shard in live.shards[1:]:
-        if (await published(shard)).hash != there.hash:
+        there = await cast("Awaitable[bytes | None]", shard.client.hget(keys.key(shard.number, "conf"), "hash"))
+        if (there or b"").decode() != hash_:
             await publish_in(shard, live.config)

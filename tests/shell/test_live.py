@@ -224,6 +224,17 @@ async def test_a_shard_that_was_left_behind_is_repaired(redis: Redis, tmp_path: 
     assert (await in_force(redis, 1))[b"hash"] == (await in_force(redis, 0))[b"hash"]
 
 
+async def test_a_shard_that_was_set_back_is_repaired_too(redis: Redis, tmp_path: Path) -> None:
+    """Of two publishers at once the late one's last writes do not stay: who has followed looks at all shards again."""
+    live = made(redis, older := config(tmp_path, limit="5/s"), shards=2)
+    await lives.agree(live)
+    await lives.reload(live, config(tmp_path, limit="9/s"))
+    await live.shards[1].publish(revision.content_hash(older), shared(older), revision.for_scripts(older))
+    for _ in range(lives.LOOKS_TO_REPAIR):
+        assert await lives.catch_up(live) == "kept"
+    assert (await in_force(redis, 1))[b"hash"] == (await in_force(redis, 0))[b"hash"]
+
+
 async def test_only_the_last_hashes_are_remembered(redis: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory of what was published is bounded; the oldest goes first."""
     monkeypatch.setattr(revision, "HASHES_KEPT", 2)
