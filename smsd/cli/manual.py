@@ -65,6 +65,9 @@ _CODES = """## Exit codes
 | 70 | a fault of smsd itself |
 | 130 | stopped by Ctrl-C |
 
+A config with a mistake is used by no command, whatever it holds otherwise. In a hurry a file with nothing but \
+`[store]` in it will do: `smsd pause all --config store.toml`.
+
 ## Completion
 
 `eval "$(smsd completion bash)"` in `~/.bashrc`; for zsh, `smsd completion zsh > _smsd` in a folder of `$fpath`; \
