@@ -63,6 +63,16 @@ async def test_a_cancel_of_a_leaving_message_changes_nothing_when_it_was_taken(w
     assert await world.receipt(leased, "delivered") == "delivered"
 
 
+async def test_a_cancel_of_a_leaving_message_is_answered_when_it_was_taken(world: World) -> None:
+    """It came too late after all, which an event in the unchanged state says, once."""
+    await world.send("acme", "a1")
+    [leased] = await world.take()
+    await world.cancel("acme", "a1")
+    await world.accept(leased)
+    told = [(e["state"], e.get("reason", "")) for e in await world.events("acme/a1")]
+    assert told == [("queued", ""), ("submitted", ""), ("submitted", "cancel_too_late")]
+
+
 async def test_a_cancel_that_comes_too_late_is_answered_with_the_unchanged_state(world: World) -> None:
     """A cancel of what has left changes nothing and says cancel_too_late."""
     await world.send("acme", "a1")

@@ -103,6 +103,8 @@ def _await_receipt(book: Book, r: Record, attempt: int, provider: str, provider_
     book.unsure.drop(r.key)
     book.awaited.set(r.key, book.now_us + book.class_(r.class_).receipt_timeout_us)
     book.tell(r, State.SUBMITTED, provider=provider, provider_id=provider_id, attempt=attempt)
+    if r.cancel:  # it came while the message was leaving, and is answered now
+        book.tell(r, State.SUBMITTED, reason="cancel_too_late")
 
 
 def let_go(book: Book, r: Record) -> bool:

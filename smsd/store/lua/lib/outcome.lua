@@ -103,6 +103,7 @@ local function submit(key, m, attempt, provider, provider_id)
   if said then hset(K.last, said, key) end
   zset(K.await, key, now + receipt_timeout(m[CLASS]))
   emit(key, m, 'submitted', { 'provider', provider, 'provider_id', provider_id, 'attempt', int(attempt) })
+  withdrawal.too_late(key, m)
 end
 
 -- Into the history, once for each segment that has receipts of its own.

@@ -143,6 +143,11 @@ function withdrawal.wanted_back(m)
   return has(m, CANCEL)
 end
 
+-- A cancel that met it while it was leaving is answered once it is known that it has left.
+function withdrawal.too_late(key, m)
+  if has(m, CANCEL) then emit(key, m, m[STATE], { 'reason', 'cancel_too_late' }) end
+end
+
 -- Where each segment of an attempt has an id and a receipt of its own, it has a place of its own too, and each place
 -- says how many there are.
 local segment = {}
@@ -189,6 +194,7 @@ local function stands(key, m)
     zset(K.unsure, key, false)
     zset(K.await, key, now + receipt_timeout(m[CLASS]))
     emit(key, m, 'submitted', extra)
+    withdrawal.too_late(key, m)
   end
   return true
 end
