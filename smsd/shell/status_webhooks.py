@@ -26,7 +26,7 @@ from smsd.shell.status_gaps import Gaps
 from smsd.shell.status_post import TIMEOUT_S, Poster, Reply
 from smsd.shell.status_receivers import Lane, Lanes
 from smsd.store import hooks
-from smsd.store.push import Event, Push, Pushes, Shut, enable, shuts
+from smsd.store.push import Event, Push, Pushes, Shut, disable, enable, shuts
 from smsd.store.shard import ClockDiffers, Shard
 
 LEASE_US: Final = int((TIMEOUT_S + 5) * 1_000_000)  # how long others leave alone what a process pushes
@@ -361,8 +361,9 @@ class Desk:
         self._metrics.status(lane.label, "gone")
         self._done.append((push.member, self._now_us(), push.tries + 1))
         shut = Shut(self._now_us() // 1000, "it answered 410 Gone", lane.receiver.url)
+        shards = [self._shard] if lane.guarded else self._live.shards  # all events of one tenant are in its own
         with contextlib.suppress(*AWAY):  # then the next 410 does it
-            if await self.pushes.shut(lane.name, shut):
+            if any([await disable(shard, lane.name, shut) for shard in shards]):
                 self._log.error("status_disabled", receiver=lane.name, detail=f"{shut.why}: smsd webhooks enable")
 
     async def _reopen(self) -> None:

@@ -250,11 +250,6 @@ class Pushes:
         """The receivers that are told nothing."""
         return (await shuts(self._shard)).keys()
 
-    async def shut(self, receiver: str, shut: Shut) -> bool:
-        """Tells a receiver nothing until it is enabled. Returns whether this call did it."""
-        name = keys.key(self._shard.number, "shut")
-        return bool(await self._client.hsetnx(name, receiver, msgspec.json.encode(shut).decode()))
-
     async def forget(self, hash_: str, receivers: Iterable[str]) -> int:
         """Drops what is kept for receivers that are there no more; the caller's config has this hash, and these.
 
@@ -279,6 +274,12 @@ async def shuts(shard: Shard) -> dict[str, Shut]:
     """Who is told nothing, and why."""
     found = await cast("Awaitable[dict[bytes, bytes]]", shard.client.hgetall(keys.key(shard.number, "shut")))
     return {name.decode(): msgspec.json.decode(value, type=Shut) for name, value in found.items()}
+
+
+async def disable(shard: Shard, receiver: str, why: Shut) -> bool:
+    """Tells a receiver nothing until it is enabled. Returns whether this call did it."""
+    name = keys.key(shard.number, "shut")
+    return bool(await shard.client.hsetnx(name, receiver, msgspec.json.encode(why).decode()))
 
 
 async def enable(shard: Shard, receiver: str) -> bool:

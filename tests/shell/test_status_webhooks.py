@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from smsd.control.receivers import enable
 from smsd.shell import status_webhooks as module
 from smsd.shell.status_post import Poster
 from smsd.store import hooks, keys
@@ -113,6 +114,23 @@ async def test_one_that_is_gone_is_disabled_until_it_is_enabled(store_url: str, 
         assert await store.enable(process.shard, "platform")
         await one.wait(4)
         assert sorted(one.ids) == [f"acme/m{i}/2" for i in range(1, 5)]
+
+
+async def test_one_that_is_gone_is_told_nothing_of_any_shard(store_url: str, tmp_path: Path) -> None:
+    """One 410 is enough, and said once; enabled, it hears of what happened meanwhile in all of them."""
+    async with receiver() as one, pushing(store_url, tmp_path, endpoint("platform", one.url), shards=3) as process:
+        one.answer = lambda _: 410
+        await process.tell("m0", shard=1)
+        await process.logs.wait("status_disabled")
+        one.answer = lambda _: 200
+        for number, shard in enumerate(process.live.shards):
+            await process.tell(f"n{number}", shard=number)
+            await process.until(lambda shard=shard: gaps(shard))
+        assert one.taken == []
+        assert await enable(process.live.shards, "platform")
+        await one.wait(4)
+        assert sorted(one.ids) == ["acme/m0/2", "acme/n0/2", "acme/n1/2", "acme/n2/2"]
+    assert [line["event"] for line in process.logs.lines] == ["status_disabled"]
 
 
 async def test_one_that_is_gone_is_another_one_under_another_url(store_url: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from smsd.store import keys
 from smsd.store import push as module
 from smsd.store.connect import connect
-from smsd.store.push import Push, Pushes, Shut, after, backlog, enable, gaps, push_of, replay, shuts
+from smsd.store.push import Push, Pushes, Shut, after, backlog, disable, enable, gaps, push_of, replay, shuts
 from tests.support.world import SECOND, World
 
 LEASE = 15 * SECOND
@@ -187,8 +187,8 @@ async def test_who_is_shut_gets_nothing_and_loses_nothing(world: World, desk: De
     """What was kept stays, what comes is a gap, and once it is enabled both are taken."""
     await tell(world, 1)
     await desk.read_in("r")
-    assert await desk.shut("r", Shut(1, "it answered 410 Gone", "https://r.example"))
-    assert not await desk.shut("r", Shut(2, "again"))
+    assert await disable(world.shard, "r", Shut(1, "it answered 410 Gone", "https://r.example"))
+    assert not await disable(world.shard, "r", Shut(2, "again"))
     await tell(world, 2)
     await desk.read_in("r")
     world.pass_time(10**15)
@@ -240,7 +240,7 @@ async def test_what_nobody_names_any_more_is_dropped(world: World, desk: Desk) -
     await world.shard.publish("h-now", b"", world.settings)
     await tell(world, 2)
     await desk.read_in("a", "b")
-    await desk.shut("b", Shut(1, "gone"))
+    await disable(world.shard, "b", Shut(1, "gone"))
     assert await desk.forget("h-before", ["a"]) == 0
     assert await desk.forget("h-now", ["a"]) == 3
     assert {name for name, (n, _) in (await backlog(world.shard, ["a", "b"])).items() if n} == {"a"}

@@ -10,7 +10,7 @@ import pytest
 from smsd.store import keys
 from smsd.store import push as module
 from smsd.store.connect import connect
-from smsd.store.push import Push, Pushes, Shut, enable
+from smsd.store.push import Push, Pushes, Shut, disable, enable
 from tests.support.world import SECOND, World
 
 LEASE = 15 * SECOND
@@ -181,9 +181,9 @@ class Story:
                 until = order(page.events[0][0]) if page.events else END if gap.upto == "+" else order(gap.upto)
                 self.lost.append((gap.receiver, order(gap.cursor), until))
 
-    async def turn(self, who: int) -> None:
+    async def turn(self, _: int) -> None:
         if not await enable(self.world.shard, "a"):
-            await self.desks[who].shut("a", Shut(1, "gone"))
+            await disable(self.world.shard, "a", Shut(1, "gone"))
 
     async def trim(self, _: int) -> None:
         """Events that the group has read go; of those that it has not, `trimmed` tells."""
