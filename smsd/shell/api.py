@@ -57,7 +57,7 @@ class Api:
 
     def room(self, method: str, target: str, headers: Mapping[str, str]) -> int:
         """A stranger's body is not worth reading."""
-        route = OF_PATH.get(target.partition("?")[0], {}).get(method)
+        route = _find(target.partition("?")[0])[0].get(method)
         large = route is not None and route.large and self.keys.key(headers) is not None
         return LARGE_MAX if large else BODY_MAX
 

@@ -50,6 +50,7 @@ def _routes(path: str, whose: Callable[[Call], Whose], of: str, what: str, told:
             answers={200: Closed},
             problems=(415, 422),
             body=OptOutsGiven,
+            large=True,
             admin=admin,
             tag="opt-outs",
         ),

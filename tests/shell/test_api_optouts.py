@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from smsd.shell.server import BODY_MAX
 from smsd.store import optouts
 from smsd.store.optouts import OptOut, of_sender
 from tests.support.site import ACME, ALL, Got, Site, site
@@ -53,6 +55,15 @@ async def test_many_are_closed_at_once_and_come_in_pages(api: Site) -> None:
         found, after, pages = [*found, *(one["number"] for one in got.json["opt_outs"])], got.json["after"], pages + 1
     assert (len(set(found)), len(found), pages) == (26, 26, 3)
     assert (await api.ask("GET", f"{LIST}/{ANNA}")).json["at_ms"] == AT_MS
+
+
+async def test_a_thousand_at_once_may_have_all_their_fields(several: Site) -> None:
+    """Which are more than most bodies have; so may a sender's list."""
+    many = [{"number": f"+3538612{n:05}", "scope": "marketing", "at_ms": AT_MS} for n in range(1000)]
+    assert len(msgspec.json.encode({"opt_outs": many})) > BODY_MAX
+    for path in (LIST, "/v1/senders/Salon/opt-outs"):
+        assert (await several.ask("POST", path, json={"opt_outs": many})).json == {"closed": 1000}
+        assert (await several.ask("POST", path, json={"opt_outs": many}, key="wrong")).status == 401
 
 
 async def test_a_number_that_cannot_be_one_is_refused(api: Site) -> None:
