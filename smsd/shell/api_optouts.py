@@ -127,7 +127,7 @@ class OptOutVerbs:
 
     async def show(self, whose: Whose, number: str) -> Response:
         """GET …/opt-outs/{number}."""
-        one = await optouts.get(self._live.shards, whose, number)
+        one = await optouts.get(self._live.shards, whose, _as_listed(number))
         return answer(200, _shown(one)) if one is not None else problem(404, "nothing is closed to this number")
 
     async def put(self, whose: Whose, number: str, wanted: OptOutWanted) -> Response:
@@ -140,7 +140,7 @@ class OptOutVerbs:
 
     async def drop(self, whose: Whose, number: str) -> Response:
         """DELETE …/opt-outs/{number}."""
-        opened = await optouts.open_(self._live.shards, whose, number)
+        opened = await optouts.open_(self._live.shards, whose, _as_listed(number))
         return Response(204) if opened else problem(404, "nothing is closed to this number")
 
     async def give(self, whose: Whose, given: OptOutsGiven) -> Response:
@@ -198,6 +198,14 @@ class OptOutVerbs:
             return normalise(text, self._region(whose.tenant), "possible").e164
         except BadNumber as error:
             raise refused(422, "a number cannot be one", Fault(pointer, "bad_number", str(error))) from None
+
+
+def _as_listed(number: str) -> str:
+    """As PUT closes it: +353 (0)86… is +35386…, say. What cannot be one is as it is, and on no list."""
+    try:
+        return normalise(number, "", "possible").e164
+    except BadNumber:
+        return number
 
 
 def _can_be(whose: Whose) -> None:

@@ -66,6 +66,15 @@ async def test_a_thousand_at_once_may_have_all_their_fields(several: Site) -> No
         assert (await several.ask("POST", path, json={"opt_outs": many}, key="wrong")).status == 401
 
 
+async def test_a_number_is_the_same_however_the_path_writes_it(api: Site) -> None:
+    """With the zero that is dialled at home, too: what PUT closes, GET shows and DELETE opens on the same path."""
+    path = f"{LIST}/+3530861234567"
+    assert (await api.ask("PUT", path, json={})).json["number"] == ANNA
+    assert (await api.ask("GET", path)).json["number"] == ANNA
+    assert [(await api.ask("DELETE", path)).status for _ in range(2)] == [204, 404]
+    assert (await api.ask("GET", f"{LIST}/+35386123456789")).status == 404
+
+
 async def test_a_number_that_cannot_be_one_is_refused(api: Site) -> None:
     """With a pointer to it and without a word of it, and nothing of the list is done."""
     got = await api.ask("POST", LIST, json={"opt_outs": [{"number": ANNA}, {"number": "123"}]})
