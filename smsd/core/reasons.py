@@ -20,7 +20,7 @@ ENDS: Final[dict[str, str]] = {
     "unlisted": "The provider gave a code that its table does not have. Look it up there, and report it to us.",
     "no_receipt": "It left, or may have, and no receipt came in time. Ask the provider by `provider_id`.",
     "cancelled": "It was withdrawn before it left.",
-    "cancel_too_late": "The cancel came when it had left; the state is unchanged.",
+    "cancel_too_late": "The cancel came when it had left, or ended without leaving; the state is unchanged.",
     "internal": "smsd itself failed on the message; its log has the error.",
     "throttled_out": "Until its deadline a limit held it back. Raise the limit, or send less or earlier.",
     "provider_down": "Until its deadline no provider of its route took messages. Look at the providers' health.",

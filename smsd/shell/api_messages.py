@@ -140,7 +140,7 @@ class Messages:
         if outcome.errors and outcome.errors[0].reason in (NOT_TRIED, UNSURE):
             return _not_done(503, outcome.errors[0])
         if outcome.errors:
-            return problem(409, f"it has left, and is {outcome.state}", *outcome.errors)
+            return problem(409, f"too late to cancel: it is {outcome.state}", *outcome.errors)
         return answer(200 if outcome.state == "cancelled" else 202, Cancelled(tenant, id, outcome.state))
 
 

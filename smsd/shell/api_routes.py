@@ -69,7 +69,8 @@ ROUTES: tuple[Route, ...] = (
         verb=lambda api, call: api.messages.cancel(call.path["tenant"], call.path["id"]),
         summary="Cancel one message",
         told="200: it will not leave (also when asked again). 202: it is just leaving, and ends cancelled if it turns "
-        "out not to have been taken; or it is not known yet, and ends cancelled when it comes. 409: it has left.",
+        "out not to have been taken; or it is not known yet, and ends cancelled when it comes. 409: it has left, "
+        "or has ended.",
         answers={200: Cancelled, 202: Cancelled},
         problems=(409,),
     ),

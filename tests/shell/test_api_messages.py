@@ -242,6 +242,15 @@ async def test_a_cancel_that_comes_too_late_is_a_conflict(api: Site) -> None:
     assert (among["state"], among["errors"][0]["reason"]) == ("submitted", "cancel_too_late")
 
 
+async def test_a_cancel_of_what_never_left_does_not_say_that_it_has(api: Site) -> None:
+    """It has ended otherwise: the conflict tells how, and no more."""
+    await api.ask("PUT", "/v1/tenants/acme/opt-outs/+353861234567", json={})
+    assert (await api.send(id="r-1")).json["state"] == "suppressed"
+    late = await api.ask("POST", "/v1/tenants/acme/messages/r-1/cancel")
+    assert (late.status, late.json["detail"]) == (409, "too late to cancel: it is suppressed")
+    assert "without leaving" in late.json["errors"][0]["detail"]
+
+
 async def test_messages_are_found_by_their_recipient(api: Site) -> None:
     """The newest first, by E.164 or as the tenant's region writes it, and none of another tenant's."""
     for i in range(3):
