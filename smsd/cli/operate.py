@@ -7,6 +7,8 @@ from pathlib import Path
 from smsd.cli.say import Code, Trouble, answer
 from smsd.cli.say import run as run_async
 
+OWN_KEYS = "[http.api_keys] are each host's own: a SIGHUP there takes new ones over and drops old ones"
+
 
 def run(*, workers: int, config: Path, with_parent: bool, verbose: bool) -> int:
     """Run the daemon until SIGTERM or SIGINT, which drain it; SIGHUP reloads the config."""
@@ -66,6 +68,7 @@ async def _reload(config: Path, force: bool, json: bool) -> Code:
     told = (
         f"revision {revision} is in force" if changed else f"revision {revision} was in force already: nothing changed"
     )
-    text = "\n".join([told, *(f"note: {warning}" for warning in warnings)])
+    notes = [*warnings, *([OWN_KEYS] if store.config.http.api_keys else [])]
+    text = "\n".join([told, *(f"note: {note}" for note in notes)])
     answer({"revision": revision, "changed": changed, "warnings": warnings}, text, json=json)
     return Code.OK

@@ -109,6 +109,19 @@ def test_reload_puts_the_file_in_force_everywhere(tmp_path: Path, store_url: str
         assert "nothing changed" in again.out
 
 
+def test_reload_says_that_it_takes_no_key_over(tmp_path: Path, store_url: str) -> None:
+    """A key that is thought to be revoked opens until a SIGHUP; a file without keys is not told of any."""
+    values = {"store": store_url, "http": "127.0.0.1:0", "webhooks": "127.0.0.1:0", "public_url": ""}
+    assert "SIGHUP" not in smsd("reload", "--config", str(write(tmp_path, **values))).out
+    path = write(tmp_path, **values, extra='[http.api_keys.rails]\nkey = "env:RAILS"\ntenants = ["*"]\n')
+    said = smsd("reload", "--config", str(path), env={"RAILS": "a key of no worth"})
+    assert (said.code, "nothing changed" in said.out, "a SIGHUP there takes new ones over" in said.out) == (
+        0,
+        True,
+        True,
+    )
+
+
 def test_reload_goes_back_to_an_older_file_on_purpose(tmp_path: Path, store_url: str) -> None:
     """A file that was in force before is published again as a new revision, which the daemon follows."""
     values = {"store": store_url, "http": "127.0.0.1:0", "webhooks": "127.0.0.1:0", "public_url": ""}
