@@ -73,9 +73,10 @@ async def open_(shards: Sequence[Shard], whose: Whose, number: str) -> bool:
 
 
 async def get(shards: Sequence[Shard], whose: Whose, number: str) -> OptOut | None:
-    """What a list has of a number."""
+    """What a list has of a number: the widest of all shards, for what a provider has told of a sender is in one."""
     found = [await optouts.get(shard, whose.name, number) for shard in whose.shards(shards)]
-    return next((one for one in found if one is not None), None)
+    there = [one for one in found if one is not None]
+    return _widest(there) if there else None
 
 
 async def page(shards: Sequence[Shard], only: Whose | None, after: str, most: int) -> Listed:
@@ -86,8 +87,11 @@ async def page(shards: Sequence[Shard], only: Whose | None, after: str, most: in
     while number < len(mine):
         got = await optouts.page(mine[number], only.name if only else "", field, most - len(found))
         senders = [one for one, _ in got.found if is_sender(one)]
-        told = {one for shard in mine[:number] for one in await optouts.known_fields(shard, senders)}
-        found += [(only or _named(one.partition("\0")[0]), out) for one, out in got.found if one not in told]
+        others = [await optouts.at_fields(shard, senders) for shard in mine if shard is not mine[number]]
+        for one, out in got.found:
+            if not any(one in other for other in others[:number]):  # else it was told with those of that shard
+                same = _widest([out, *(other[one] for other in others[number:] if one in other)])
+                found.append((only or _named(one.partition("\0")[0]), same))
         number, field = (number, got.after) if got.after else (number + 1, "")
         if len(found) == most:
             break
@@ -104,6 +108,12 @@ async def every(shards: Sequence[Shard], only: Whose | None = None) -> AsyncGene
         after = found.after
         if not after:
             return
+
+
+def _widest(same: Sequence[OptOut]) -> OptOut:
+    """Of entries of several shards; with the number where one of them has it."""
+    wide = next((one for one in same if one.scope == "all"), same[0])
+    return msgspec.structs.replace(wide, number=next((one.number for one in same if one.number), ""))
 
 
 def _token(number: int, field: str) -> str:

@@ -103,9 +103,9 @@ async def page(shard: Shard, whose: str = "", after: str = "", most: int = PAGE_
     return Page(found, fields[-1] if len(fields) == most else "")
 
 
-async def known_fields(shard: Shard, fields: Sequence[str]) -> set[str]:
-    """Those of these that the shard has."""
-    return {one for one, value in zip(fields, await _packed(shard, fields), strict=True) if value}
+async def at_fields(shard: Shard, fields: Sequence[str]) -> dict[str, OptOut]:
+    """What the shard has of these."""
+    return {one: _read(value) for one, value in zip(fields, await _packed(shard, fields), strict=True) if value}
 
 
 async def _packed(shard: Shard, fields: Sequence[str]) -> list[bytes | None]:

@@ -44,6 +44,18 @@ async def test_each_is_told_once(redis: Redis) -> None:
     assert [one.number async for _, one in control.every(every, Whose("acme"))] == [ANNA]
 
 
+@pytest.mark.parametrize("wide", [0, 1, 2])
+async def test_the_widest_of_all_shards_is_told(redis: Redis, wide: int) -> None:
+    """A provider's code closes all in the shard of its message alone."""
+    every, salon = shards(redis), Whose(sender="Salon")
+    await control.close(every, salon, [OptOut(ANNA, "marketing", 5, "inbound", "main")])
+    await optouts.close(every[wide], salon.name, [OptOut(ANNA, "all", 6, "provider", "main")])
+    told = OptOut(ANNA, "all", 6, "provider", "main")
+    assert await control.get(every, salon, ANNA) == told
+    assert [one async for _, one in control.every(every, salon)] == [told]
+    assert [one async for _, one in control.every(every)] == [told]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 50])
 async def test_all_lists_come_in_pages(redis: Redis, size: int) -> None:
     """Over all shards, each entry once, also where the last shard alone has it; or those of one list."""
