@@ -1,5 +1,6 @@
 """Who has opted out, in the store: kept per tenant or sender, checked at intake and right before the attempt."""
 
+import msgspec
 import pytest
 
 from smsd.core.optout import Scope
@@ -40,6 +41,21 @@ async def test_a_wider_scope_that_is_closed_stays(world: World) -> None:
     assert await optouts.close(world.shard, ACME, [OptOut(ANNA, "marketing")]) == 0
     known = await optouts.get(world.shard, ACME, ANNA)
     assert known == OptOut(ANNA, "all", world.now // 1000)
+
+
+@pytest.mark.parametrize(("first", "told"), [("marketing", ("all", 2, "provider")), ("all", ("all", 1, "inbound"))])
+async def test_a_number_that_was_known_stays_known(world: World, first: Scope, told: tuple[str, int, str]) -> None:
+    """A provider's code may come when the message's number is erased: the list goes on to show whom it is about."""
+    for turn in ("known first", "learnt later"):
+        field = optouts.field(of_sender(turn), ANNA)
+        stop, code = [field, first[0], ANNA, 1, "inbound", "main"], [field, "a", "", 2, "provider", "main"]
+        for one in (stop, code) if turn == "known first" else (code, stop):
+            await world.shard.run("optout", msgspec.msgpack.encode([one]))
+        known = await optouts.get(world.shard, of_sender(turn), ANNA)
+        assert known is not None
+        assert known.number == ANNA
+        want = told if turn == "known first" else ("all", 2, "provider")
+        assert (known.scope, known.at_ms, known.source) == want
 
 
 async def test_what_is_set_holds_as_it_is_given(world: World) -> None:

@@ -3,14 +3,22 @@
 -- Lua allows 200 locals. What is closed and when is the twin of core/optout.py.
 local opt_outs = { any = nil, marketing = nil }
 
--- Closes a scope for one recipient of a tenant or sender; a wider one that is closed stays. Returns whether it changed.
+-- Closes a scope for one recipient of a tenant or sender; a wider one that is closed stays, and so does a number that
+-- was known. Returns whether the scope changed.
 function opt_outs.close(field, scope, number, at_ms, source, provider)
-  local old = sub(call('HGET', K.optout, field) or '', 1, 1)
-  if old == 'a' or old == scope then return false end
-  call('HSET', K.optout, field, scope .. pack({ number, at_ms, source, provider }))
+  local was, value = call('HGET', K.optout, field) or '', { number, at_ms, source, provider }
+  local old = sub(was, 1, 1)
+  local stays = old == 'a' or old == scope
+  if old ~= '' then
+    local known = unpack_msg(sub(was, 2))
+    if stays and (known[1] ~= '' or number == '') then return false end
+    if number == '' then value[1] = known[1] end
+    if stays then scope, value = old, { number, known[2], known[3], known[4] } end
+  end
+  call('HSET', K.optout, field, scope .. pack(value))
   call('ZADD', K.optlist, 0, field)
   opt_outs.any = nil
-  return true
+  return not stays
 end
 
 -- Returns the scope that was closed ('a', 'm'), '' where none was.
