@@ -3,6 +3,7 @@
 Never decides what an entry comes to: api_admit and the store do.
 """
 
+import json
 import re
 import time
 from collections.abc import Awaitable, Sequence
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from smsd.control.story import Story, held_by_nobody, story
+from smsd.core.fields import parse_json
 from smsd.number import BadNumber, normalise
 from smsd.shell.api_admit import Admission, Outcome, StateName, made_ids, public_state
 from smsd.shell.api_batch import NOT_TRIED, UNSURE
@@ -77,7 +79,7 @@ class Messages:
         try:
             request.body.decode()
         except UnicodeDecodeError as error:
-            raise _no_json(error, "UTF-8 is wanted") from None
+            raise _no_json(request.body, error, "UTF-8 is wanted") from None
         body = request.body.lstrip(b" \t\r\n")
         if body[:1] != b"[":
             return await self._send_one(key, body, made_ids(given, None) if given else ())
@@ -86,7 +88,7 @@ class Messages:
             what = f"an array of 1 to {ARRAY_MAX} messages is taken; this one has {len(elements)}"
             raise refused(400, what, Fault("", "bad_request", what))
         ids = made_ids(given, len(elements)) if given else ()
-        outcomes = await self._admission.take([bytes(one) for one in elements], key, ids, "/{}")
+        outcomes = await self._admission.take(elements, key, ids, "/{}")
         faults = [one.errors[0] for one in outcomes if one.errors]
         statuses = {_CONFLICTS.get(fault.reason) for fault in faults}
         if len(faults) < len(outcomes) or not statuses <= {429, 503}:
@@ -97,7 +99,7 @@ class Messages:
         try:
             msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise _no_json(error, "an object or an array of objects is wanted") from None
+            raise _no_json(body, error, "an object or an array of objects is wanted") from None
         (outcome,) = await self._admission.take([body], key, ids, "")
         if not outcome.errors:
             return answer(202, outcome)
@@ -162,14 +164,28 @@ def _idempotency_key(request: Request) -> str:
     return key
 
 
-def _elements(body: bytes) -> list[msgspec.Raw]:
+def _elements(body: bytes) -> list[bytes]:
     try:
-        return _read_array(body)
+        return [bytes(one) for one in _read_array(body)]
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise _no_json(error, "a JSON array is wanted") from None
+        try:  # what is wrong with a text in one of them, as half of an emoji, is wrong with that one alone
+            return [_written(one) for one in cast("list[object]", json.loads(body))]
+        except (ValueError, RecursionError):
+            raise _no_json(body, error, "a JSON array is wanted") from None
 
 
-def _no_json(error: Exception, wanted: str) -> Exception:
+def _written(element: object) -> bytes:
+    try:
+        return json.dumps(element, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(element).encode()
+
+
+def _no_json(body: bytes, error: Exception, wanted: str) -> Exception:
     what = unreadable(error)
+    try:
+        parse_json(body)
+    except ValueError as why:  # the same in words that help
+        what = Fault("", "bad_json", str(why))
     detail = f"the body cannot be read as JSON: {wanted}"
     return refused(400, detail, Fault(what.pointer, "bad_json", what.detail))

@@ -144,6 +144,19 @@ async def test_one_that_replaces_an_earlier_one_of_the_list_withdraws_it(api: Si
     assert (await api.ask("GET", "/v1/tenants/acme/messages/old")).json["state"] == "cancelled"
 
 
+async def test_half_an_emoji_is_one_elements_fault(api: Site) -> None:
+    """As of a text that was cut within one: the others are taken as they are, and it is said what mends it."""
+    texts = ["so \\ud83d", "Fáilte 👋 \\ud83d\\udc4b", "so \\udc4b long"]
+    every = [f'{{"class": "reminder", "tenant": "acme", "to": "+353861234567", "body": "{text}"}}' for text in texts]
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "k"}
+    got = await api.ask("POST", "/v1/messages", data=f"[{', '.join(every)}, 7]".encode(), headers=headers)
+    assert (got.status, [one["state"] for one in got.json]) == (202, ["rejected", "queued", "rejected", "rejected"])
+    assert all("surrogate pair" in got.json[i]["errors"][0]["detail"] for i in (0, 2))
+    assert (await api.send(id="k:1", body="Fáilte 👋 👋")).json["repeated"]
+    alone = await api.ask("POST", "/v1/messages", data=every[0].encode(), headers=headers)
+    assert (alone.status, "cut inside an emoji" in alone.json["errors"][0]["detail"]) == (400, True)
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"nonsense", b'"text"', b"7", b"null", b"[{]", b'{"a":"\xff"}', b"[" * 9000]
 )
