@@ -200,6 +200,19 @@ async def test_who_is_shut_gets_nothing_and_loses_nothing(world: World, desk: De
     assert len((await desk.take([("r", 9)], LEASE))[0].pushes) == 3
 
 
+async def test_who_is_shut_is_not_told_of_what_was_read_late(world: World, desk: Desk) -> None:
+    """Another process has kept what came behind it already, as the beginning of the gap: it is kept until enabled."""
+    first, second = await tell(world, 2)
+    assert await disable(world.shard, "r", Shut(1, "it answered 410 Gone"))
+    await desk.read()
+    for entry in (second, first):
+        assert await desk.keep([(entry, [("r", True)])], LEASE) == [None]
+    assert await enable(world.shard, "r")
+    await fill_all(desk)
+    world.pass_time(10**15)
+    assert sorted(one.entry for one in (await desk.take([("r", 9)], LEASE))[0].pushes) == [first, second]
+
+
 async def test_a_replay_keeps_what_lies_between(world: World, desk: Desk) -> None:
     """From one instant to another, once, and beside what comes meanwhile; a second one waits for its end."""
     entries = await tell(world, 3)

@@ -44,10 +44,11 @@ local function keep_for(receiver, entry, mine)
     end
   end
   s[1] = s[1] + 1
-  local kept = mine == 1 and member(receiver, now + lease, entry, 0, int(now))
+  mine = mine == 1 and not s[3] -- who is shut is told nothing, also where another reader has begun the gap behind this
+  local kept = mine and member(receiver, now + lease, entry, 0, int(now))
     or member(receiver, time_of(entry), entry, 0, 0)
   call('ZADD', K.push, 0, kept)
-  return mine == 1 and kept or ''
+  return mine and kept or ''
 end
 
 local out = {}
