@@ -1,5 +1,7 @@
 """The corner cases that the design decides, each a test that names the rule. On a real store, under a virtual clock."""
 
+from collections import Counter
+
 import pytest
 
 from smsd.store import holds, keys
@@ -226,6 +228,24 @@ async def test_a_lane_under_two_busy_limits_is_not_starved(world: World) -> None
             await world.accept(leased)
         world.pass_time(SECOND + 2 * 20_000)
     pytest.fail("the lane under two limits never left")
+
+
+async def test_who_has_used_up_a_day_keeps_nobody_back_at_a_shared_limit(world: World) -> None:
+    """A lane that a shared sender lets through and its tenant's day stops keeps nobody back till then."""
+    await world.limit("acme", "3/d")
+    await world.put(s__Shared=limits("20/s"))
+    for i in range(6):
+        for campaign in ("spring", "summer"):
+            await world.send("acme", f"{campaign}{i}", sender="Shared", campaign=campaign)
+        for j in range(5):
+            await world.send(f"other{j}", f"m{i}", sender="Shared")
+    left: Counter[bool] = Counter()
+    for _ in range(40):
+        for leased in await world.take(100):
+            left[leased.message.tenant == "acme"] += 1
+            await world.accept(leased)
+        world.pass_time(SECOND // 10)
+    assert left == {True: 3, False: 30}
 
 
 async def test_a_big_message_is_not_passed_by_newcomers_forever(world: World) -> None:

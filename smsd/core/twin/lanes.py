@@ -10,6 +10,8 @@ from smsd.core.twin.values import Lane, Record, Where
 from smsd.core.wait import Line, Order
 from smsd.message import State
 
+KEPT_US = 1_000_000  # a place at a limit is kept for so long in any case
+
 
 def enqueue(book: Book, r: Record) -> None:
     """Puts a message into its lane."""
@@ -90,7 +92,9 @@ def order_of(book: Book, lane: Lane) -> Order:
 
 
 def _keep_places(book: Book, lane: Lane, scope: str, at_us: int) -> None:
-    """Whatever let this lane through keeps its place there until `scope` lets it be tried again."""
+    """Whatever let this lane through keeps its place there until `scope` lets it be tried again, unless those behind it
+    would wait for too long.
+    """
     passed = [lane.via, *(limit for limit, _ in lane.holds)]
     for limit, entry in lane.holds:
         book.lines.setdefault(limit, Line()).drop(entry)
@@ -98,7 +102,15 @@ def _keep_places(book: Book, lane: Lane, scope: str, at_us: int) -> None:
     for limit in passed:
         if limit and limit != scope:
             line = book.lines.setdefault(limit, Line())
-            lane.holds.append((limit, line.hold(order_of(book, lane), at_us, lane.name)))
+            if at_us <= book.now_us + _kept_us(book, limit, book.records[lane.messages[0][2]].cost):
+                lane.holds.append((limit, line.hold(order_of(book, lane), at_us, lane.name)))
+            elif line:
+                line.wake_by(book.now_us)
+
+
+def _kept_us(book: Book, scope: str, segments: int) -> int:
+    """How long a place at a limit is kept at most: while the limit lets two such messages through, or a second."""
+    return max([KEPT_US, *(2 * one.cost(segments) * one.period_us // one.n for one in book.limits.defined(scope))])
 
 
 def _drop_holds(book: Book, lane: Lane) -> None:

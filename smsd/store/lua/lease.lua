@@ -272,6 +272,7 @@ function pass.serve_lane(lane, L, budget)
   if verdict == 'wait' then
     leave_ready(lane, L)
     if #gone > 0 then change_head(lane, L, head, cost) end
+    L[L_COST] = cost
     park(lane, L, offer, at)
   elseif #gone > 0 then
     set_head(lane, L, head, cost)

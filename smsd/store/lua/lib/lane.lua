@@ -161,7 +161,19 @@ local function drop_holds(L)
   L[L_HOLDS] = {}
 end
 
--- A lane that a limit let through and that `scope` refuses until `at` keeps its place at the former until then.
+-- Whether a place at a limit is kept until `at`: for a second, or while the limit would let two such messages through.
+local KEPT_US = 1000000
+
+local function keeps(scope, cost, at)
+  if at <= now + KEPT_US then return true end
+  for _, def in ipairs(defined(scope)) do
+    if at <= now + floor(2 * (def[1] == 1 and cost or 1) * def[3] / def[2]) then return true end
+  end
+  return false
+end
+
+-- A lane that a limit let through and that `scope` refuses until `at` keeps its place at the former until then, unless
+-- those behind it would wait for too long: they are looked at now, and it comes back with its age.
 local function keep_places(lane, L, scope, at)
   local passed = { L[L_VIA] }
   for _, member in ipairs(L[L_HOLDS]) do
@@ -172,11 +184,13 @@ local function keep_places(lane, L, scope, at)
   local order = order_of(lane, L)
   for _, via in ipairs(passed) do
     if via ~= '' then fronts[via] = nil end
-    if via ~= '' and via ~= scope then
+    if via ~= '' and via ~= scope and keeps(via, L[L_COST], at) then
       local member = via .. '\0' .. order .. '\0!' .. pad(at) .. '\0' .. lane
       call('ZADD', K.wait, 0, member)
       somebody_waits = true
       L[L_HOLDS][#L[L_HOLDS] + 1] = member
+    elseif via ~= '' and via ~= scope and first_of(K.wait, via .. '\0') then
+      wake_by(via, now)
     end
   end
 end
