@@ -114,3 +114,22 @@ async def test_a_trickling_tenant_is_not_always_first(world: World) -> None:
         for leased in await run_tick(world):
             left[leased.message.tenant] += 1
     assert 0.8 < left["steady"] / left["trickle"] < 1.25
+
+
+@pytest.mark.parametrize("segments", [1, 5])
+async def test_routes_take_turns_at_the_limit_of_a_provider_that_they_share(world: World, segments: int) -> None:
+    """One route's reminders leave beside another's blast, whoever looks first, and however many segments they have."""
+    await world.put(p__main=[1000, limits("10 segments/s")])
+    await flood(world, [world.message("blast", f"b{i}", "marketing") for i in range(150)])
+    for i in range(3):
+        await world.send("acme", f"r{i}", route="us", segments=segments)
+    left: list[str] = []
+    for _ in range(500):
+        for route in ("default", "us"):
+            for leased in await world.take(50, route=route, ahead_us=12_000):
+                left.append(leased.message.tenant)
+                await world.accept(leased)
+        world.pass_time(SECOND // 100)
+    assert left.count("acme") == 3
+    assert len(left[: left.index("acme")]) <= 4
+    assert left.count("blast") > 20

@@ -66,6 +66,12 @@ class Setting(NamedTuple):
     limits: int  # of 10: how often a scope has limits
     tenants: int
     doubt: bool  # whether most outcomes are unknown, and come late
+    shared: bool  # whether two busy routes have one provider, whose limits are all that binds
+
+    @property
+    def routes(self) -> tuple[int, int]:
+        """How often each route is chosen."""
+        return (1, 1) if self.shared else (5, 1)
 
 
 def history(seed: int, length: int) -> tuple[Setting, list[Op]]:
@@ -77,7 +83,8 @@ def history(seed: int, length: int) -> tuple[Setting, list[Op]]:
         (15, 10, 20, 25, 20, 8, 8, 8, 1, 1, 1, 2, 1, 2, 3),
         (20, 25, 30, 15, 2, 10, 1, 4, 2, 8, 8, 4, 3, 4, 4),
     ))  # fmt: skip
-    setting = Setting(weights, rng.choice((0, 3, 6, 9)), rng.randint(1, len(TENANTS)), rng.random() < 0.35)
+    many, doubt, shared = rng.randint(1, len(TENANTS)), rng.random() < 0.35, rng.random() < 0.2
+    setting = Setting(weights, rng.choice((0, 3, 6, 9)), many, doubt, shared)
     names = rng.choices(EVERY, weights, k=length)
     return setting, [Op(name, rng.getrandbits(40)) for name in names]
 
@@ -137,7 +144,7 @@ class Player:
             rng.choice(SENDERS),
             "See you at ten.",
             class_,
-            rng.choices(ROUTES, (5, 1))[0],
+            rng.choices(ROUTES, self.setting.routes)[0],
             "GSM-7",
             rng.choice((1, 1, 1, 2, 3, 4, 9)),
             "IE",
@@ -163,9 +170,9 @@ class Player:
 
     async def lease(self, rng: random.Random) -> None:
         """By one of two processes, sometimes under the same request again, sometimes several passes."""
-        some = rng.sample(PROVIDERS, rng.choice((1, 2, 2, 3)))
+        some = PROVIDERS[:1] if self.setting.shared else rng.sample(PROVIDERS, rng.choice((1, 2, 2, 3)))
         offers = [Offer(name, rng.choice((0, 1, 3, 10)), rng.choice((0, 1, 5, 100, 100))) for name in some]
-        route, process = rng.choices(ROUTES, (5, 1))[0], rng.choice(("p-1", "p-2"))
+        route, process = rng.choices(ROUTES, self.setting.routes)[0], rng.choice(("p-1", "p-2"))
         n, q = rng.choice((1, 2, 5, 20, 100)), rng.choice((1, 4, 4, 16))
         looks, span = rng.choice((0, 0, 0, 3)), rng.choice((13 * SECOND, 3 * SECOND))
         ahead = rng.choice((0, 0, 10_000, 10_000, 300_000))
@@ -401,6 +408,8 @@ class Player:
 
 def config(rng: random.Random, setting: Setting) -> Config:
     """Limits as rich as the history's setting says."""
+    if setting.shared:
+        return Config(dict(CLASSES), {}, {}, {}, {"main": (1000, (rng.choice((*SHORT, *SEGMENTS)),))})
 
     def some(*menus: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(rng.choice(menu) for menu in menus if rng.random() * 10 < setting.limits)

@@ -11,7 +11,7 @@ from smsd.core.optout import Scope
 from smsd.core.state import FINAL
 from smsd.core.twin.limits import Limits
 from smsd.core.twin.timers import Timers
-from smsd.core.twin.values import Class, Lane, Receipt, Record, Settings
+from smsd.core.twin.values import Class, HeldBack, Lane, Receipt, Record, Settings
 from smsd.core.wait import Head, Line
 from smsd.message import Message, State
 
@@ -56,6 +56,7 @@ class Book:
         self.batches: dict[int, list[str]] = {}  # fence -> keys
         self.looks: dict[str, tuple[int, str]] = {}  # route -> when somebody looks next, and who
         self.full: dict[str, int] = {}  # route -> when a provider's limit last held it back
+        self.held_back: defaultdict[str, dict[str, HeldBack]] = defaultdict(dict)  # p:provider -> routes
         self.asked: dict[tuple[str, str], tuple[str, int]] = {}  # process, route -> its last request and fence
         self.in_flight: Counter[str] = Counter()  # p:provider, c:route|class, n:fence
         self.awaited = Timers()  # keys by the time at which they end without a receipt

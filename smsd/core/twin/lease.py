@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from smsd.core.twin import lanes, optouts
 from smsd.core.twin.book import Book
 from smsd.core.twin.limits import admits_at
-from smsd.core.twin.values import Lane, Lease, Offer, Record
+from smsd.core.twin.values import HeldBack, Lane, Lease, Offer, Record
 from smsd.core.twin.waking import move_due, next_wake, wake_limits
 from smsd.core.twin.ways import expire, unserved
 from smsd.core.wait import Order
@@ -18,6 +18,7 @@ from smsd.message import Leased, State
 DUE_MOST, WAKE_MOST = 100, 50  # messages that become due, and lanes that limits let through, in one call
 POLL_US = 50_000  # when nothing tells a better time
 BEHIND_US = 50_000  # how much later than the one who looks first the others look
+LOOK_US, LATE_US = 1_200_000, 50_000  # a route that a provider's limit refused looks within this, and may be so late
 ROOM_ANY = 64  # in flight, of a provider that the config does not name
 
 
@@ -218,11 +219,12 @@ class Pass:
             latest = max(latest, at_us)
         if scope:
             return scope, latest
-        offer, opens_us = self._choose(lane.bound, r.cost, order)
+        offer, opens_us, where = self._choose(lane.bound, r.cost, order)
         if offer is None and lane.bound:
             return f"p:{lane.bound[0]}", max(opens_us or 0, now_us + POLL_US)
         if offer is None and opens_us:
             book.full[self.route] = now_us
+            self._note_turn(where, opens_us)
             return "", self._before(opens_us)
         if offer is None:
             return "", now_us + POLL_US
@@ -241,27 +243,45 @@ class Pass:
         """When to look again for what a limit admits at that instant."""
         return max(at_us - self.ahead_us, self.book.now_us + 1000) if self.ahead_us else at_us
 
-    def _choose(self, bound: tuple[str, ...], cost: int, order: Order) -> tuple[Offer | None, int | None]:
-        """A provider with room for this message, by weight, and from when on; else when a limit makes room."""
-        now_us, able, at_us = self.book.now_us, list[tuple[Offer, int]](), None
+    def _choose(self, bound: tuple[str, ...], cost: int, order: Order) -> tuple[Offer | None, int | None, str]:
+        """A provider with room for this message, by weight, and from when on; else when whose limit makes room."""
+        now_us, able, at_us, where = self.book.now_us, list[tuple[Offer, int]](), None, ""
         for offer in self.offers:
             if offer.room <= 0 or (bound and offer.provider not in bound):
                 continue
             scope = f"p:{offer.provider}"
             opens_us = admits_at(self.book.limits.states(scope, now_us), cost, now_us)
-            opens_us = max(opens_us, self._behind(scope, order, 1000))
+            since_us = order.refused_us if bound else now_us
+            opens_us = max(opens_us, self._behind(scope, order, 1000), self._turn_before(scope, since_us))
             if opens_us <= self.horizon_us:
                 able.append((offer, opens_us))
-            else:
-                at_us = opens_us if at_us is None else min(at_us, opens_us)
+            elif at_us is None or opens_us < at_us:
+                at_us, where = opens_us, scope
         if not able:
-            return None, at_us
+            return None, at_us, where
         point = self._dice() * sum(offer.weight for offer, _ in able)
         for offer, opens_us in able:
             point -= offer.weight
             if point < 0:
-                return offer, opens_us
-        return able[-1]
+                return offer, opens_us, ""
+        return *able[-1], ""
+
+    def _turn_before(self, scope: str, since_us: int) -> int:
+        """When a provider's limit opens for another route, which it refused before this message; else 0."""
+        if not self.book.limits.defined(scope):
+            return 0
+        held = {route: one for route, one in self.book.held_back[scope].items() if one.till_us > self.book.now_us}
+        if own := held.pop(self.route, None):
+            since_us = min(since_us, own.since_us)
+        first = min(held.values(), key=lambda one: one.since_us, default=None)
+        return max(first.opens_us, self.horizon_us + 1000) if first and first.since_us < since_us else 0
+
+    def _note_turn(self, scope: str, opens_us: int) -> None:
+        """A provider's limit holds this route back; it looks again within a second."""
+        now_us, held = self.book.now_us, self.book.held_back[scope]
+        own = held.pop(self.route, None)
+        since_us = own.since_us if own and own.till_us > now_us else now_us
+        held[self.route] = HeldBack(since_us, opens_us, max(now_us, min(opens_us, now_us + LOOK_US)) + LATE_US)
 
     def _dice(self) -> float:
         """In (0, 1), from the call's seed."""
@@ -277,6 +297,8 @@ class Pass:
         r.lead = max(0, at_us - book.now_us)
         for scope in (*scopes, f"p:{offer.provider}"):
             book.limits.charge(scope, r.cost, book.now_us, at_us)
+        if book.limits.defined(f"p:{offer.provider}"):
+            book.held_back[f"p:{offer.provider}"].pop(self.route, None)
         offer.room -= 1
         if r.class_ in self.rooms:
             self.rooms[r.class_] -= 1

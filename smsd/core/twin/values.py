@@ -1,6 +1,7 @@
 """What goes into the twin and comes out of it, and what it keeps of each message and lane. Never decides anything."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -170,6 +171,14 @@ class Where(StrEnum):
     READY = "ready"
     WAITING = "waiting"  # at a limit
     PAUSED = "paused"
+
+
+class HeldBack(NamedTuple):
+    """A route whose next message a provider's limit refused: other routes that came later wait for it."""
+
+    since_us: int
+    opens_us: int
+    till_us: int  # as long as it is waited for
 
 
 class Lane(msgspec.Struct):

@@ -9,7 +9,7 @@
 --        refused, flags, tries, bound, punctual 0/1, start_us, since_us, key_until_us}..}, ended, refused by limits
 --        of kind t, c, s, p, charged_us (now, or when the request first came)}, then each one's message (opaque bytes)}
 --        ended = {class \31 state \31 reason = how many ended so}
---#include base limit lane wait optout outcome bell
+--#include base limit lane wait optout outcome bell turn
 local refused_call = begin()
 if refused_call then return refused_call end
 local ask = unpack_msg(ARGV[4])
@@ -91,10 +91,10 @@ function pass.may_go(bound, name)
 end
 
 -- An offer is {name, weight, room, its limits' scope, from when on it is open, their definitions, their states}.
--- A provider with room for this message, by weight, and from when on; else nil and when a limit makes room (nil: no
--- limit is what refuses).
+-- A provider with room for this message, by weight, and from when on; else nil, when a limit makes room (nil: no
+-- limit is what refuses), and whose.
 function pass.choose(p, cost, first_refused)
-  local able, total, at, bound = {}, 0, nil, p.bound
+  local able, total, at, where, bound = {}, 0, nil, nil, p.bound
   for i = 1, #offers do
     local offer = offers[i]
     if offer[3] > 0 and (bound == '' or pass.may_go(bound, offer[1])) then
@@ -104,16 +104,18 @@ function pass.choose(p, cost, first_refused)
       if somebody_waits ~= false and pass.comes_after(scope, p.class, first_refused) then
         opens = max(opens, tonumber(call('ZSCORE', K.wake, scope) or 0), horizon + 1000)
       end
+      local turn = #offer[6] > 0 and turns.before(scope, route, bound ~= '' and first_refused or 0)
+      if turn then opens = max(opens, turn, horizon + 1000) end
       if opens <= horizon then
         able[#able + 1] = offer
         offer[5] = opens
         total = total + offer[2]
-      else
-        at = at and min(at, opens) or opens
+      elseif not at or opens < at then
+        at, where = opens, scope
       end
     end
   end
-  if #able == 0 then return nil, at end
+  if #able == 0 then return nil, at, where end
   seed = seed * 48271 % 2147483647 -- Park and Miller's, exact in doubles
   local point = seed / 2147483647 * total
   for i = 1, #able do
@@ -162,7 +164,7 @@ function pass.names(class)
   return names
 end
 
--- What can be done with a head: 'take' offer at | 'wait' scope at | 'room' at.
+-- What can be done with a head: 'take' offer at | 'wait' scope at | 'room' scope at.
 function pass.try(p, m, first_refused)
   local scope, at, cost = nil, now, m[COST]
   local list = pass.limits_of(p)
@@ -178,10 +180,10 @@ function pass.try(p, m, first_refused)
     end
   end
   if scope then return 'wait', scope, at end
-  local offer, opens = pass.choose(p, cost, first_refused)
+  local offer, opens, where = pass.choose(p, cost, first_refused)
   if offer then return 'take', offer, at > opens and at or opens end
   if p.bound ~= '' then return 'wait', 'p:' .. match(p.bound, '^[^,]+'), max(opens or 0, now + 50000) end
-  return 'room', nil, opens and pass.before(opens)
+  return 'room', where, opens
 end
 
 -- Beyond all that came before, those too that the store has lost with its last writes (a failover, a crash): they were
@@ -210,6 +212,7 @@ function pass.take(key, m, p, offer, at, first_refused)
   if #offer[6] > 0 then
     charge_states(offer[6], offer[7], m[COST], at)
     limits_changed[scope] = true
+    turns.note(scope, route)
     tight = tight or nearly_used(offer[6], offer[7], at)
   end
   punctual[key] = tight
@@ -278,8 +281,11 @@ function pass.serve_lane(lane, L, budget)
     set_head(lane, L, head, cost)
   end
   if verdict == 'room' then
-    stop, wake_at = true, at or now + 50000
-    if at then call('HSET', K.meta, 'full:' .. route, int(now)) end
+    stop, wake_at = true, at and pass.before(at) or now + 50000
+    if at then
+      call('HSET', K.meta, 'full:' .. route, int(now))
+      turns.note(offer, route, at)
+    end
   end
   return served
 end

@@ -60,6 +60,30 @@ def test_a_provider_without_room_ends_the_pass_and_keeps_the_order() -> None:
     assert twin.book.lines == {}
 
 
+def test_a_route_that_a_providers_limit_refused_has_its_turn_before_another() -> None:
+    """Who was refused first is waited for; one that does not look any more is not."""
+    twin = shard(providers={"main": limits("1/s")})
+    for route in ("default", "us"):
+        for i in range(3):
+            send(twin, route, f"{route}{i}", route=route)
+
+    def ask(route: str) -> list[str]:
+        got = twin.lease(route, [Offer("main", 1, 9)], n=9, request=f"{route}{twin.now_us}", process="p", span_us=1)
+        return [m.message.id for m in got.messages]
+
+    assert ask("default") == ["default0"]
+    twin.now_us += 1
+    assert ask("us") == []
+    twin.now_us += SECOND + 20_000
+    assert ask("default") == ["default1"]
+    assert ask("us") == []
+    twin.now_us += SECOND + 20_000
+    assert ask("default") == []
+    assert ask("us") == ["us0"]
+    twin.now_us += 3 * SECOND
+    assert ask("us") == ["us1"]
+
+
 def test_weights_choose_among_providers() -> None:
     """Over many messages each provider gets about its weight."""
     twin = shard(max_in_flight={"main": 1000, "spare": 1000})
