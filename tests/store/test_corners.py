@@ -12,6 +12,7 @@ from tests.support.world import (
     accepted,
     back,
     clear,
+    elsewhere,
     fail,
     limits,
     resend,
@@ -350,6 +351,29 @@ async def test_a_lane_bound_to_a_dead_provider_holds_up_nobody_and_expires(world
     await world.sweep()
     assert (await world.last("acme/bound"))["state"] == "unconfirmed"
     assert await world.client.zcard(keys.key(0, "lanes")) == 0
+
+
+async def test_many_lanes_bound_to_dead_providers_hold_up_nobody(world: World) -> None:
+    """However many tenants wait for a provider that is away, other messages leave, and what another may serve too."""
+    for i in range(300):
+        await world.send(f"tenant{i}", "m")
+    await world.send("acme", "both")
+    taken = await world.take(400)
+    at = {True: "spare,third", False: "spare"}
+    await world.settle(*[elsewhere(leased, at[leased.message.tenant == "acme"]) for leased in taken])
+    await count(world, "other", "m", 100, "marketing")
+    left: Counter[str] = Counter()
+    asked_again = 0
+    for _ in range(60):
+        lease = await world.ask(10, offers={"main": (1, 100), "third": (1, 100)})
+        asked_again += lease.again
+        for leased in lease.messages:
+            left[leased.message.tenant] += 1
+            await world.accept(leased)
+        world.pass_time(SECOND // 200)
+    assert left == {"acme": 1, "other": 100}
+    assert asked_again < 20
+    assert len(await world.take(400, offers={"spare": (1, 1000)})) == 300
 
 
 async def test_a_message_expires_in_a_paused_lane(world: World) -> None:

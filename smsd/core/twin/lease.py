@@ -10,13 +10,12 @@ from smsd.core.twin import lanes, optouts
 from smsd.core.twin.book import Book
 from smsd.core.twin.limits import admits_at
 from smsd.core.twin.values import HeldBack, Lane, Lease, Offer, Record
-from smsd.core.twin.waking import move_due, next_wake, wake_limits
+from smsd.core.twin.waking import POLL_US, move_due, next_wake, wake_limits
 from smsd.core.twin.ways import expire, unserved
 from smsd.core.wait import Order
 from smsd.message import Leased, State
 
 DUE_MOST, WAKE_MOST = 100, 50  # messages that become due, and lanes that limits let through, in one call
-POLL_US = 50_000  # when nothing tells a better time
 BEHIND_US = 50_000  # how much later than the one who looks first the others look
 LOOK_US, LATE_US = 1_200_000, 50_000  # a route that a provider's limit refused looks within this, and may be so late
 ROOM_ANY = 64  # in flight, of a provider that the config does not name
@@ -81,7 +80,8 @@ class Pass:
         """Moves what is due, wakes what limits admit, and takes what has its turn."""
         book = self.book
         moved = move_due(book, DUE_MOST)
-        more = wake_limits(book, WAKE_MOST, self.ahead_us)
+        rooms = {offer.provider: offer.room for offer in self.offers}
+        more, without_room = wake_limits(book, WAKE_MOST, self.ahead_us, rooms)
         if book.is_paused("all"):
             self._end_at(book.now_us + 1_000_000)
         elif not any(offer.room > 0 for offer in self.offers):
@@ -91,7 +91,7 @@ class Pass:
             if class_ is None:
                 break
             self._serve_flow(class_)
-        limit_us = next_wake(book)
+        limit_us = next_wake(book, without_room)
         times = (self.wake_us, moved.next_us, None if limit_us is None else self._before(limit_us))
         wake_us = min((at for at in times if at is not None), default=0)
         if self.fence:
@@ -221,7 +221,7 @@ class Pass:
             return scope, latest
         offer, opens_us, where = self._choose(lane.bound, r.cost, order)
         if offer is None and lane.bound:
-            return f"p:{lane.bound[0]}", max(opens_us or 0, now_us + POLL_US)
+            return f"p:{','.join(lane.bound)}", max(opens_us or 0, now_us + POLL_US)
         if offer is None and opens_us:
             book.full[self.route] = now_us
             self._note_turn(where, opens_us)

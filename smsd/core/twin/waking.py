@@ -3,6 +3,7 @@
 Never reserves: a wake is a chance to be tried. All loops are bounded by arguments.
 """
 
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from smsd.core.twin.book import FROM_THE_START, Book
@@ -11,6 +12,7 @@ from smsd.core.twin.limits import admits_at, charged
 from smsd.core.twin.ways import expire, let_go
 from smsd.core.wait import Order
 
+POLL_US = 50_000  # when nothing tells a better time
 MARKS = 200  # that lanes are paused by, looked at in a pass
 
 
@@ -43,21 +45,32 @@ def move_due(book: Book, most: int) -> Moved:
     return Moved(moved, soonest)
 
 
-def wake_limits(book: Book, most: int, ahead_us: int = 0) -> bool:
-    """Looks at every limit whose time comes within `ahead_us`; True: there were more than `most` let through."""
+def wake_limits(book: Book, most: int, ahead_us: int, rooms: Mapping[str, int]) -> tuple[bool, set[str]]:
+    """Looks at every limit whose time comes within `ahead_us`, but not for lanes that only providers without room may
+    serve. Returns whether there were more than `most` let through, and the limits that were left out.
+    """
     due = sorted((line.wake_us, scope) for scope, line in book.lines.items() if line.wake_us is not None)
-    woken = 0
+    woken, without_room = 0, set[str]()
     for at_us, scope in due[:most]:
-        if at_us <= book.now_us + ahead_us:
-            woken += _wake(book, scope, max(1, most - woken), ahead_us)
+        if at_us > book.now_us + ahead_us:
+            break
+        room = most
+        if scope.startswith("p:") and book.lines[scope].front(book.now_us):
+            room = sum(max(0, rooms.get(name, 0)) for name in scope[2:].split(","))
+        if room:
+            woken += _wake(book, scope, min(room, max(1, most - woken)), ahead_us)
+        else:
+            without_room.add(scope)
     for scope in [scope for scope, line in book.lines.items() if not line and line.wake_us is None]:
         del book.lines[scope]
-    return woken >= most
+    return woken >= most, without_room
 
 
-def next_wake(book: Book) -> int | None:
-    """When the next limit is to be looked at."""
-    return min((line.wake_us for line in book.lines.values() if line.wake_us is not None), default=None)
+def next_wake(book: Book, without_room: Collection[str]) -> int | None:
+    """When the next limit is to be looked at: those that were left out after a while, so as to see if there is room."""
+    times = (line.wake_us for scope, line in book.lines.items() if scope not in without_room)
+    polls = [book.now_us + POLL_US] if without_room else []
+    return min((at for at in (*times, *polls) if at is not None), default=None)
 
 
 def _wake(book: Book, scope: str, most: int, ahead_us: int) -> int:

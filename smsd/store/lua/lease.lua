@@ -83,13 +83,6 @@ function pass.measure_rooms()
   end
 end
 
-function pass.may_go(bound, name)
-  for one in string.gmatch(bound, '[^,]+') do
-    if one == name then return true end
-  end
-  return false
-end
-
 -- An offer is {name, weight, room, its limits' scope, from when on it is open, their definitions, their states}.
 -- A provider with room for this message, by weight, and from when on; else nil, when a limit makes room (nil: no
 -- limit is what refuses), and whose.
@@ -97,7 +90,7 @@ function pass.choose(p, cost, first_refused)
   local able, total, at, where, bound = {}, 0, nil, nil, p.bound
   for i = 1, #offers do
     local offer = offers[i]
-    if offer[3] > 0 and (bound == '' or pass.may_go(bound, offer[1])) then
+    if offer[3] > 0 and (bound == '' or may_go(bound, offer[1])) then
       local scope = offer[4]
       if not offer[6] then offer[6], offer[7] = defined(scope), states(scope) end
       local opens = admits_at(offer[6], offer[7], cost)
@@ -182,7 +175,7 @@ function pass.try(p, m, first_refused)
   if scope then return 'wait', scope, at end
   local offer, opens, where = pass.choose(p, cost, first_refused)
   if offer then return 'take', offer, at > opens and at or opens end
-  if p.bound ~= '' then return 'wait', 'p:' .. match(p.bound, '^[^,]+'), max(opens or 0, now + 50000) end
+  if p.bound ~= '' then return 'wait', 'p:' .. p.bound, max(opens or 0, now + 50000) end
   return 'room', where, opens
 end
 
@@ -351,8 +344,8 @@ end
 local held = pass.repeated()
 if held then return pass.reply(held) end
 local moved, due_at = move_due(100)
-local more, limit_at = wake_limits(50)
 pass.measure_rooms()
+local more, without_room = wake_limits(50, offers)
 local room = false
 for _, offer in ipairs(offers) do room = room or offer[3] > 0 end
 if paused_by({ tenant = '', class = '', sender = '', campaign = '' }) then
@@ -367,9 +360,8 @@ while not stop and #taken < most and looks > 0 do
   heads[c[1]] = nil
 end
 again = moved >= 100 or more or looks <= 0
-local next = call('ZRANGE', K.wake, 0, 0, 'WITHSCORES')
-limit_at = next[2] and pass.before(tonumber(next[2])) or nil
-for _, at in ipairs({ due_at or false, limit_at or false }) do
+local limit_at = next_wake(without_room)
+for _, at in ipairs({ due_at or false, limit_at and pass.before(limit_at) or false }) do
   if at then wake_at = wake_at and min(wake_at, at) or at end
 end
 if #taken > 0 then

@@ -325,12 +325,39 @@ local function wake_scope(scope, most)
   end
 end
 
--- Returns whether more is due than `most` let through, and when the next limit wakes (nil: none waits).
-local function wake_limits(most)
-  local woken = 0
+-- Whether a provider is one of those that a message is bound to.
+local function may_go(bound, name)
+  return find(',' .. bound .. ',', ',' .. name .. ',', 1, true) ~= nil
+end
+
+-- Looks at limits whose time has come, but not for lanes that only providers without room may serve. offers: {name,
+-- weight, room}. Returns whether more is due than `most` let through, and those that were left out.
+local function wake_limits(most, offers)
+  local woken, without_room = 0, { count = 0 }
   for _, scope in ipairs(call('ZRANGEBYSCORE', K.wake, '-inf', int(now + ahead), 'LIMIT', 0, most)) do
-    woken = woken + wake_scope(scope, max(1, most - woken))
+    local room = most
+    if sub(scope, 1, 2) == 'p:' and front(scope) then
+      room = 0
+      for _, offer in ipairs(offers) do
+        if may_go(sub(scope, 3), offer[1]) then room = room + max(0, offer[3]) end
+      end
+    end
+    if room > 0 then
+      woken = woken + wake_scope(scope, min(room, max(1, most - woken)))
+    else
+      without_room[scope], without_room.count = true, without_room.count + 1
+    end
   end
-  local next = call('ZRANGE', K.wake, 0, 0, 'WITHSCORES')
-  return woken >= most, next[2] and tonumber(next[2]) or nil
+  return woken >= most, without_room
+end
+
+-- When the next limit is to be looked at: those that were left out after a while, so as to see whether there is room.
+local function next_wake(without_room)
+  local list = call('ZRANGE', K.wake, 0, without_room.count, 'WITHSCORES')
+  local soonest = without_room.count > 0 and now + 50000 or nil
+  for i = 1, #list, 2 do
+    local at = tonumber(list[i + 1])
+    if not without_room[list[i]] then return soonest and min(soonest, at) or at end
+  end
+  return soonest
 end
