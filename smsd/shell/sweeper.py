@@ -99,6 +99,8 @@ class Sweeper:
             self._log.error("config_not_followed", kept=live.revision, mistakes="; ".join(map(str, error.mistakes)))
             return False
         told, live.followed = live.followed, []  # also what others have looked for meanwhile
+        for shard in live.shards if told else ():
+            await shard.rewake()  # who published it may have ended before it woke those that wait at limits
         if told and self._swapped is not None:
             await self._swapped()
         for before, how in told:

@@ -293,7 +293,7 @@ class Shard:
         for name in old.keys() - kept - {name.encode() for name in new}:
             pairs += [name, b""]
         revision = int(await self.run("publish", content_hash, source, tenants, read_at, *pairs))
-        if pairs and revision > 0:
+        if revision > 0:  # also where nothing differs: it may be repeated because the reply was lost
             await self.rewake()
         return revision
 

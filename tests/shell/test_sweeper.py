@@ -194,6 +194,32 @@ async def test_a_config_is_followed_without_a_bell(redis: Redis, tmp_path: Path)
     await ended(running)
 
 
+class Ends(Shard):
+    """Of a process that ends once a config is in force."""
+
+    async def rewake(self) -> None:
+        raise ConnectionError
+
+
+async def test_a_raise_whose_publisher_ended_half_way_helps_those_who_wait(redis: Redis, tmp_path: Path) -> None:
+    """Who waits at a limit of a day is looked at again by each process that follows, not by the publisher alone."""
+    live, sweeper, _ = made(redis, config(tmp_path, limit="1/d"))
+    await agree(live)
+    (shard,), far_us = live.shards, (time.time_ns() // 1000) + 3600 * 1_000_000
+    await shard.admit([sent("a", far_us), sent("b", far_us)], "reminder", from_inbox=False)
+
+    async def take(request: str) -> int:
+        lease = await shard.lease("default", [Offer("main", 1, 9)], n=9, request=request, process="p", span_us=1)
+        return len(lease.messages)
+
+    assert [await take("first"), await take("second")] == [1, 0]
+    with pytest.raises(ConnectionError):
+        await publish(config(tmp_path, limit="9/d"), [Ends(redis)])
+    assert await take("third") == 0
+    assert await sweeper.follow()
+    assert await take("fourth") == 1
+
+
 async def test_a_config_that_cannot_be_used_is_told(redis: Redis, tmp_path: Path) -> None:
     """The log says what is missing on this host, and which revision is kept."""
     live, sweeper, file = made(redis, config(tmp_path, env={}))
