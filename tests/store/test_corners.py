@@ -398,6 +398,17 @@ async def test_a_message_expires_at_a_limit(world: World) -> None:
     assert (event["state"], event["reason"]) == ("expired", "throttled_out")
 
 
+@pytest.mark.parametrize(("limit", "reason"), [("1/h", "provider_down"), ("1/d", "throttled_out")])
+async def test_a_limit_that_has_opened_is_not_what_a_message_waited_for(world: World, limit: str, reason: str) -> None:
+    """On a route that nobody serves nobody asks the limits: it waited for a provider once the limit had opened."""
+    await world.limit("acme", limit)
+    await count(world, "acme", "m", 2)
+    assert len(await world.take()) == 1
+    world.pass_time(13 * HOUR)
+    await world.sweep(dead_routes=["default"])
+    assert (await world.last("acme/m1"))["reason"] == reason
+
+
 async def test_what_expires_behind_the_head_of_a_lane_waited_at_the_same_limit(world: World) -> None:
     """Also when a lease finds it, once the limit has woken the lane."""
     await world.limit("acme", "1/s")

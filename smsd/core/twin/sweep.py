@@ -68,7 +68,9 @@ def _waits_for(book: Book, lane: Lane, r: Record, dead_routes: AbstractSet[str])
     if lane.where is Where.PAUSED or book.paused_by(lane):
         return "paused"
     if lane.where is Where.WAITING:
-        return "provider_down" if lane.scope.startswith("p:") else "throttled_out"
+        wake_us = book.lines[lane.scope].wake_us
+        opened = lane.route in dead_routes and (wake_us is None or wake_us <= book.now_us)  # but nobody looks
+        return "provider_down" if opened or lane.scope.startswith("p:") else "throttled_out"
     return "provider_down" if lane.route in dead_routes else unserved(book, r)
 
 

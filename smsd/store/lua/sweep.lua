@@ -21,7 +21,9 @@ local RECOUNT_US, RECOUNT_LEASES, RECOUNT_MESSAGES = 10000000, 500, 2000
 local function why_expired(L, p, m)
   if L[L_STATUS] == 'p' or paused_by(p) then return 'paused' end
   if L[L_STATUS] == 'w' then
-    return sub(L[L_SCOPE], 1, 2) == 'p:' and 'provider_down' or 'throttled_out'
+    -- A limit whose time has come holds nobody: on a route that nobody serves nobody looks.
+    local opened = dead_routes[p.route] and tonumber(call('ZSCORE', K.wake, L[L_SCOPE]) or now) <= now
+    return (opened or sub(L[L_SCOPE], 1, 2) == 'p:') and 'provider_down' or 'throttled_out'
   end
   if dead_routes[p.route] then return 'provider_down' end
   return unserved(m)
