@@ -22,6 +22,7 @@ end
 -- since: when this message was first refused at it (0: not yet); what its route has waited for counts for it.
 function turns.before(scope, route, since)
   local list, first = turns.of(scope), nil
+  if #list == 0 then return nil end
   if since == 0 then since = now end
   for i = 1, #list do
     local one = list[i]
@@ -36,7 +37,9 @@ end
 
 -- The route has had its turn, or (opens) waits for it.
 function turns.note(scope, route, opens)
-  local list, others, since = turns.of(scope), {}, now
+  local list = turns.of(scope)
+  if not opens and #list == 0 then return end
+  local others, since = {}, now
   for i = 1, #list do
     if list[i][1] == route then since = list[i][2] else others[#others + 1] = list[i] end
   end
