@@ -127,7 +127,8 @@ def used_up(tries: int, policy: Policy) -> bool:
 
 def _throttled(leased: Leased, answer: Throttled, around: Circumstances, rng: Rng) -> outcome.Outcome:
     policy = around.policy
-    wait_us = throttled_us(answer.after_s, policy.first_us, policy.largest_us, leased.attempt - 1, rng)
+    first_us, largest_us, others = policy.first_us, policy.largest_us, bool(around.others)
+    wait_us = throttled_us(answer.after_s, first_us, largest_us, leased.attempt - 1, rng, others=others)
     at_us = bounded_us(around.now_us + wait_us, leased.deadline_us)
     extra = told(leased, answer.code, answer.detail or "the provider throttled")
     return outcome.Retry(*_head(leased, "retry"), at_us, 0, "throttled_out", extra)

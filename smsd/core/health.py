@@ -11,6 +11,7 @@ from typing import Final, assert_never
 
 import msgspec
 
+from smsd.core.retry import AFTER_MOST_S
 from smsd.provider import Accepted, Answer, Deferred, Refused, Throttled, Unknown, Unusable
 
 DEAD_AFTER: Final = 1.0  # cohorts of failures in a row; a cohort is what was in flight together
@@ -21,7 +22,6 @@ SHARE_GAIN: Final = 0.02  # of what it lacks, with each good answer: with 5 % fa
 SHARE_LOSS: Final = 0.1  # of what it has, with each failure
 PROBE_FIRST_US: Final = 1_000_000
 PROBE_LAST_US: Final = 60_000_000
-PAUSE_MOST_US: Final = 300_000_000  # a Retry-After beyond this is asked again sooner
 UNLISTED_RUN: Final = 5  # unlisted refusals in a row that mean that it is us, not the messages
 UNUSABLE_US: Final = 60_000_000  # how long all processes leave an account alone that refused us
 
@@ -153,7 +153,7 @@ class Health:
                 if self.dead and not self.stopped:
                     self._revive()
                 if after_s is not None:
-                    pause_us = int(min(max(0.0, after_s) * 1_000_000, PAUSE_MOST_US))
+                    pause_us = int(min(max(0.0, after_s), AFTER_MOST_S) * 1_000_000)
                     self._paused_us = max(self._paused_us, now_us + pause_us)
             case Heard.FAILED:
                 self._lower(ticket, now_us)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 Rng = Callable[[], float]
 
-AFTER_MOST_S = 1e9  # no Retry-After is longer, whatever a header says; the deadline bounds it anyway
+AFTER_MOST_S = 300.0  # whatever a Retry-After says, the provider is asked again then
 DOUBLINGS_MAX = 40  # 2^40 times any first delay is beyond any largest one
 
 
@@ -27,11 +27,15 @@ def equal_jitter_us(first_us: int, largest_us: int, k: int, rng: Rng) -> int:
     return half + int(rng() * half)
 
 
-def throttled_us(after_s: float | None, first_us: int, largest_us: int, k: int, rng: Rng) -> int:
-    """How long a throttled message waits: what the provider asked for (RFC 9110 §10.2.3), else equal jitter."""
-    if after_s is not None:
-        return int(min(max(0.0, after_s), AFTER_MOST_S) * 1_000_000)
-    return equal_jitter_us(first_us, largest_us, k, rng)
+def throttled_us(after_s: float | None, first_us: int, largest_us: int, k: int, rng: Rng, *, others: bool) -> int:
+    """How long a throttled message waits: what the provider asked for (RFC 9110 §10.2.3), else equal jitter. Where
+    others may take it, no longer than that: it is the provider that is to rest, not the message.
+    """
+    jitter_us = equal_jitter_us(first_us, largest_us, k, rng)
+    if after_s is None:
+        return jitter_us
+    after_us = int(min(max(0.0, after_s), AFTER_MOST_S) * 1_000_000)
+    return min(after_us, jitter_us) if others else after_us
 
 
 def bounded_us(at_us: int, deadline_us: int) -> int:

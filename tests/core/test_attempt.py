@@ -70,9 +70,14 @@ def test_a_lapsed_key_is_the_policys_business(*, resend: bool, kind: str, told: 
 
 def test_a_throttle_is_no_attempt_and_obeys_the_provider() -> None:
     """A 429 counts no attempt, waits as long as it says, and is what the message waits for."""
-    result = decided(Throttled(after_s=30, code="429"))
+    result = decided(Throttled(after_s=30, code="429"), circumstances=around(others=()))
     assert (result.kind, result.at_us, result.counted, result.waited) == ("retry", NOW + 30_000_000, 0, "throttled_out")
     assert fields(result.extra)["error_code"] == "429"
+
+
+def test_a_throttle_keeps_no_message_from_the_other_providers() -> None:
+    """However long one wants to be left alone, its message is ready for the others after the usual backoff."""
+    assert decided(Throttled(after_s=3600)).at_us == NOW + 1_500_000
 
 
 def test_a_throttle_without_a_time_backs_off_by_attempts() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsd.core.health import PAUSE_MOST_US, SHARE_LEAST, Health, Heard, heard
+from smsd.core.health import SHARE_LEAST, Health, Heard, heard
+from smsd.core.retry import AFTER_MOST_S
 from smsd.provider import Accepted, Answer, Deferred, Refused, Throttled, Unknown, Unusable
 
 SECOND = 1_000_000
@@ -190,7 +191,7 @@ def test_a_retry_after_of_days_is_not_believed(after_s: float) -> None:
     """A pause has a longest time, after which the provider is asked again."""
     health = Health(10)
     one(health, Throttled(after_s), now_us=0)
-    assert health.wake_us(0) == PAUSE_MOST_US
+    assert health.wake_us(0) == AFTER_MOST_S * 1_000_000
 
 
 def test_unusable_stops_the_offering_until_a_success() -> None:
