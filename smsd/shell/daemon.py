@@ -130,13 +130,9 @@ class Worker:
         self.status = await down.enter_async_context(StatusWebhooks(live, store.blocking, metrics, self._log))
         await down.enter_async_context(self.sweeper.presence)
         self.bell = Bell(
-            live,
-            store.blocking,
-            on_ring=self.sender.ring,
-            on_config=self.sweeper.config_rung,
-            on_pause=self.sweeper.hurry,
-            log=self._log,
-        )
+            live, store.blocking, on_ring=self.sender.ring, on_config=self.sweeper.config_rung,
+            on_pause=self.sweeper.hurry, log=self._log,
+        )  # fmt: skip
         self.api = Api(live, metrics, self._log, nudge=self.sender.nudge, sheds=self.intake.sheds, traces=traces)
         self.listeners = Listeners(
             config,
@@ -156,7 +152,8 @@ class Worker:
             http=str(self.listeners.http), webhooks=str(self.listeners.webhooks),
         )  # fmt: skip
         if self._settings.shared_ports:
-            self._tell_parent(b"ready\n")  # by this it decides how soon we are replaced
+            live.on_swap(self._tell_ready)
+            self._tell_ready()
         if self._settings.hups:
             self.reload_soon()
 
@@ -212,6 +209,10 @@ class Worker:
     def _tell_parent(self, word: bytes = b"sandbox\n") -> None:
         with contextlib.suppress(OSError):  # the parent is gone already
             os.write(sys.stdin.fileno(), word)
+
+    def _tell_ready(self) -> None:
+        """By this the parent decides how soon we are replaced, and how long it lets us drain."""
+        self._tell_parent(b"ready %g\n" % self.live.config.dispatch.drain_s)
 
     def _begin(self, part: str, work: Coroutine[object, object, None]) -> None:
         self._parts[asyncio.create_task(work, name=part)] = part

@@ -1,8 +1,9 @@
 """`smsd run --workers N`: one parent, N workers. What dies is started again; what the parent is told, they are told.
 
 Never sends a message and never talks to the store. A worker's standard input is a socket to its parent. Through it the
-worker says that it serves, and that it needs the sandbox's carrier; when it closes, because the parent ends or was
-killed, the worker drains and ends. No worker outlives its parent for long, and the carrier no worker.
+worker says in lines that it serves and how long it may drain under the config in force, "ready 25", and that it needs
+the sandbox's carrier, "sandbox"; when it closes, because the parent ends or was killed, the worker drains and ends. No
+worker outlives its parent for long, and the carrier no worker.
 """
 
 import asyncio
@@ -68,11 +69,12 @@ class Supervisor:
         places = [asyncio.create_task(self._keep(place)) for place in range(self._count)]
         await self._stopping.wait()
         self._notify.stopping()
+        patience_s = self._budget_s + MARGIN_S
         for worker in self._workers.values():
             worker.let_go()
-        _, late = await asyncio.wait(places, timeout=self._drain_s + MARGIN_S)
+        _, late = await asyncio.wait(places, timeout=patience_s)
         if late:
-            self._log.error("workers_killed", pids=self.pids, after_s=self._drain_s + MARGIN_S)
+            self._log.error("workers_killed", pids=self.pids, after_s=patience_s)
             for worker in self._workers.values():
                 worker.process.kill()
             await asyncio.wait(late)
@@ -81,7 +83,7 @@ class Supervisor:
     def stop(self) -> None:
         """The first time, workers drain; the second time, they end at once, giving back what has not left."""
         if not self._stopping.is_set():
-            self._log.info("stopping", workers=len(self._workers), drain_s=self._drain_s)
+            self._log.info("stopping", workers=len(self._workers), drain_s=self._budget_s)
             self._stopping.set()
         else:
             for worker in self._workers.values():
@@ -100,6 +102,11 @@ class Supervisor:
         for worker in self._workers.values():
             worker.reload()
         self._notify.ready(f"{len(self._workers)} workers serve")
+
+    @property
+    def _budget_s(self) -> float:
+        """The longest that a worker may drain; a reload may have changed what the file said when the parent read it."""
+        return max((worker.drain_s for worker in self._workers.values()), default=self._drain_s)
 
     def _serves(self) -> None:
         """A worker does. The service manager hears of it once all do."""
@@ -152,7 +159,7 @@ class Supervisor:
         except BaseException:
             ours.close()
             raise
-        return _Child(process, ours, self._on_sandbox, self._serves)
+        return _Child(process, ours, self._drain_s, self._on_sandbox, self._serves)
 
 
 def _longer(wait_s: float) -> float:
@@ -166,11 +173,14 @@ class _Child:
         self,
         process: asyncio.subprocess.Process,
         ours: socket.socket,
+        drain_s: float,
         on_sandbox: Callable[[], None],
         serves: Callable[[], None],
     ) -> None:
         self.process, self._ours, self._on_sandbox, self._serves = process, ours, on_sandbox, serves
+        self.drain_s = drain_s  # under the config that it has in force
         self.serves_since = float("inf")
+        self._said = b""  # of a line that is not whole yet
         self._reload_later = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(ours, self._heard)
@@ -179,15 +189,25 @@ class _Child:
         said = b""
         with contextlib.suppress(ConnectionResetError):
             said = self._ours.recv(64)
-        if b"ready" in said:
-            self.serves_since = time.monotonic()
-            if self._reload_later:
-                self.reload()
-            self._serves()
-        if b"sandbox" in said:
-            self._on_sandbox()
+        *lines, self._said = (self._said + said).split(b"\n")
+        for line in lines:
+            word, _, told = line.partition(b" ")
+            if word == b"ready":
+                self._ready(float(told))
+            elif word == b"sandbox":
+                self._on_sandbox()
         if not said:
             self._loop.remove_reader(self._ours)
+
+    def _ready(self, drain_s: float) -> None:
+        """It serves, or has put another config in force."""
+        self.drain_s = drain_s
+        if self.serves_since < float("inf"):
+            return
+        self.serves_since = time.monotonic()
+        if self._reload_later:
+            self.reload()
+        self._serves()
 
     def reload(self) -> None:
         """Now, or as soon as it serves."""

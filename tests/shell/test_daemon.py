@@ -360,8 +360,8 @@ def test_workers_end_with_a_killed_parent(
 
 
 @contextlib.contextmanager
-def alone(tmp_path: Path, path: Path) -> Iterator[socket.socket]:
-    """A worker as its parent starts it, of whom this is the end of its standard input. It has to end well."""
+def alone(tmp_path: Path, path: Path) -> Iterator[tuple[socket.socket, int]]:
+    """A worker as its parent starts it: the end of its standard input, and its pid. It has to end well."""
     ours, theirs = socket.socketpair()
     with ours, theirs, (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen(
@@ -369,14 +369,20 @@ def alone(tmp_path: Path, path: Path) -> Iterator[socket.socket]:
         )
         theirs.close()
         ours.settimeout(30)
-        yield ours
+        yield ours, worker.pid
     assert worker.wait(30) == 0
 
 
 def test_a_worker_tells_its_parent_when_it_serves(tmp_path: Path, store_url: str, carrier: CarrierProcess) -> None:
-    """One of several workers says so through its standard input, once, and ends when that closes."""
-    with alone(tmp_path, write(tmp_path, store=store_url, carrier=carrier.url)) as ours:
-        assert ours.recv(64) == b"ready\n"
+    """One of several workers says so through its standard input, with the time that it may drain, which a reload may
+    change, and ends when that closes.
+    """
+    path = write(tmp_path, store=store_url, carrier=carrier.url)
+    with alone(tmp_path, path) as (ours, pid):
+        assert ours.recv(64) == b"ready 5\n"
+        path.write_text(path.read_text().replace("drain_s = 5", "drain_s = 7.5"))
+        os.kill(pid, signal.SIGHUP)
+        assert ours.recv(64) == b"ready 7.5\n"
         ours.shutdown(socket.SHUT_WR)
         assert ours.recv(64) == b""
 
@@ -385,5 +391,5 @@ def test_a_worker_ends_with_a_parent_that_never_listened(
     tmp_path: Path, store_url: str, carrier: CarrierProcess
 ) -> None:
     """A parent that was killed before it had read anything of its worker is gone all the same."""
-    with alone(tmp_path, write(tmp_path, store=store_url, carrier=carrier.url)) as ours:
+    with alone(tmp_path, write(tmp_path, store=store_url, carrier=carrier.url)) as (ours, _):
         assert ours.recv(1, socket.MSG_PEEK) == b"r"  # it stays unread

@@ -47,8 +47,19 @@ sys.stdin.read()
 os.write(1, b"ended\\n")
 """
 STUBBORN = DOCILE.replace("sys.stdin.read()", "[signal.pause() for _ in iter(int, 1)]")
-READY = f"import os; os.write(0, b'ready\\n')\n{DOCILE}"
-SERVES = DOCILE.replace("sys.stdin.read()", "os.write(0, b'ready\\n'); sys.stdin.read()")
+READY = f"import os; os.write(0, b'ready 10\\n')\n{DOCILE}"
+SERVES = DOCILE.replace("sys.stdin.read()", "os.write(0, b'ready 10\\n'); sys.stdin.read()")
+# One that takes its time to end, until it is told by SIGUSR1: a drain.
+SLOW = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+os.write(0, b"ready 10\\nready 20\\n")
+os.write(1, f"{os.getpid()}\\n".encode())
+sys.stdin.read()
+os.write(1, b"draining\\n")
+signal.sigwait([signal.SIGUSR1])
+os.write(1, b"ended\\n")
+"""
 # One that takes its time to start, until it is told by SIGUSR1, and till then knows no other signal.
 LATE = f"""
 import os, signal
@@ -57,7 +68,7 @@ os.write(1, b"starts\\n")
 signal.sigwait([signal.SIGUSR1])
 {SERVES}"""
 BROKEN = "import sys; sys.exit(1)"
-SHORT = "import os; os.write(0, b'ready\\n')"
+SHORT = "import os; os.write(0, b'ready 10\\n')"
 WRONG = "import os, sys; os.write(1, b'wrong\\n'); sys.exit(2)"
 
 # A parent that was killed, and its worker that lives on.
@@ -200,6 +211,18 @@ def test_what_does_not_end_is_killed(start: Start) -> None:
     parent.terminate()
     out, _ = parent.communicate(timeout=30)
     assert "ended" not in out
+
+
+def test_a_drain_lasts_as_long_as_the_config_in_force_says(start: Start) -> None:
+    """What a worker says of its drain, at first or after a reload, goes before what the parent has read."""
+    parent = start(SLOW, 1, drain_s=-5)
+    (pid,) = (int(pid) for pid in lines(parent, 1))
+    parent.terminate()
+    assert lines(parent, 1) == ["draining"]
+    assert logged(parent, "stopping")["drain_s"] == 20
+    os.kill(pid, signal.SIGUSR1)
+    out, _ = parent.communicate(timeout=30)
+    assert (out.split(), parent.returncode) == (["ended"], 0)
 
 
 def test_a_worker_that_is_starting_reads_the_file_again_when_it_serves(start: Start) -> None:
