@@ -6,6 +6,7 @@ it, is llhttp's, by way of httptools.
 """
 
 import asyncio
+import re
 import socket
 import time
 from collections import deque
@@ -34,7 +35,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """One request. `unread`: its body is not here, for it is too large (413) or did not come in time (408)."""
 
     method: str
-    target: str  # as it came: path and query
+    target: str  # as it came: path and query, also where a proxy has asked for a whole URL
     headers: Mapping[str, str]  # names in lower case; of a repeated one the last, but for X-Forwarded-For
     body: bytes
     unread: int = 0
@@ -203,6 +204,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._headed = True
         headers = self._headers
+        self._target = _WHERE.sub(b"", self._target)  # whose name the client used is no matter (RFC 9112 §3.2.2)
         if (length := int(headers.get("content-length", "0"))) > BODY_MAX and not self._fits(length):
             self._refuse(413)
         if "expect" in headers:
@@ -369,6 +371,7 @@ class Connection(asyncio.Protocol):
 # ---- As text ---------------------------------------------------------------------------------------------------------
 
 _CODED = ("utf-8", "surrogateescape")
+_WHERE = re.compile(rb"\Ahttps?://[^/?#]*(?=/)", re.IGNORECASE)
 _FORWARDED = "x-forwarded-for"
 _LINES = {int(status): f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 

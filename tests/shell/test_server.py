@@ -100,6 +100,14 @@ async def test_a_request_is_handed_on_whole(site: Site) -> None:
     assert site.told.requests == [expected, expected]
 
 
+@pytest.mark.parametrize("where", [b"http://x", b"HTTPS://sms.example.com:8443", b""])
+async def test_a_whole_url_is_asked_for_as_its_path(site: Site, where: bytes) -> None:
+    """What a client asks for by a whole URL, as to a proxy, is what it asks for by the path and query alone."""
+    client = await site.client()
+    assert (await client.ask(b"GET %b/a?b=http://c/d HTTP/1.1\r\nHost: x\r\n\r\n" % where))[0] == 204
+    assert site.told.requests[0].target == "/a?b=http://c/d"
+
+
 async def test_each_proxy_is_heard(site: Site) -> None:
     """Lines of X-Forwarded-For are one list in their order, any other header is its last line, and the peer is told."""
     head = b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: a, b\r\nX: 1\r\nX-forwarded-for: c\r\nX: 2\r\n\r\n"
