@@ -335,7 +335,7 @@ class Worker:
         await self.status.stop(hurry=self._hurry.is_set())
         stopped = [task for task, part in self._parts.items() if part in ("intake", "bell", "status")]
         if stopped:
-            await asyncio.wait(stopped, timeout=STOP_S)
+            await asyncio.wait(stopped, timeout=0.1 if self._hurry.is_set() else STOP_S)
         await self._end({"intake", "bell", "sender", "sweeper", "webhooks", "status"})
 
     async def _end(self, parts: set[str]) -> None:

@@ -4,6 +4,7 @@ Never more than a small write every few seconds, and one when something changes.
 starts or ends hears of it later, or from the time alone.
 """
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -16,6 +17,8 @@ from smsd.control.processes import Process
 from smsd.shell.live import Live
 from smsd.shell.metrics import release
 from smsd.store.connect import AWAY
+
+LEAVE_S = 1.0  # for a store that hangs to take the last word of a process; the others find out what it does not take
 
 
 class Presence:
@@ -33,7 +36,8 @@ class Presence:
 
     async def __aexit__(self, *_: object) -> None:
         with contextlib.suppress(*AWAY):
-            await self.leave()
+            async with asyncio.timeout(LEAVE_S):
+                await self.leave()
 
     async def tell(self) -> bool:
         """Writes what is true now, unless that was told within the last seconds. Returns whether it was written."""

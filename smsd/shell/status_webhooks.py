@@ -22,6 +22,7 @@ from smsd.control.revision import content_hash
 from smsd.core.push import Outcome, again_us, over, payload
 from smsd.shell.live import Live
 from smsd.shell.metrics import Metrics
+from smsd.shell.presence import LEAVE_S
 from smsd.shell.status_gaps import Gaps
 from smsd.shell.status_post import TIMEOUT_S, Poster, Reply
 from smsd.shell.status_receivers import Lane, Lanes
@@ -132,8 +133,9 @@ class Desk:
             task.cancel()
             self._done.append((push.member, self._now_us(), push.tries))
         with contextlib.suppress(*AWAY):
-            await self._write_done()
-            await self.pushes.leave(0, self._live.process)
+            async with asyncio.timeout(LEAVE_S):
+                await self._write_done()
+                await self.pushes.leave(0, self._live.process)
 
     async def _repeat(self, part: str, work: Work) -> None:
         failures = 0

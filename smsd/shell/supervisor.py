@@ -30,7 +30,7 @@ from smsd.shell.startup import EXIT_MISTAKE, Refused, Settings, end, prepare
 
 FIRST_WAIT_S, LARGEST_WAIT_S = 0.1, 10.0
 STEADY_S = 1.0  # a worker that served so long is replaced at once; the waits of others double
-MARGIN_S = 5.0  # past the drain, before what still runs is killed
+MARGIN_S = 8.0  # past the drain, before what still runs is killed: a store that hangs is given up in less
 
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 FOLDERS = "smsd-metrics-"

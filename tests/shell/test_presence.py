@@ -1,5 +1,9 @@
 """What this process tells the store: at once when something changes, and every few seconds."""
 
+import asyncio
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,10 +13,12 @@ from smsd.config import ConfigErrors
 from smsd.control import processes
 from smsd.control.revision import publish
 from smsd.shell import live as lives
+from smsd.shell import presence as module
 from smsd.shell.live import Live
 from smsd.shell.presence import Presence
 from smsd.store.shard import Shard
 from tests.support.config import config
+from tests.support.valkey import Valkey
 from tests.support.world import World
 
 
@@ -42,6 +48,20 @@ async def test_it_is_in_the_list_for_as_long_as_it_works(redis: Redis, tmp_path:
     nowhere = Redis.from_url("redis://127.0.0.1:1")
     async with nowhere, Presence(Live(config(tmp_path), [Shard(nowhere)])):
         pass
+
+
+async def test_a_store_that_hangs_keeps_nobody_from_ending(
+    start_valkey: Callable[..., Valkey], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that the store does not answer any more leaves without its last word."""
+    monkeypatch.setattr(module, "LEAVE_S", 0.05)
+    server = start_valkey()
+    async with (
+        Redis.from_url(server.url) as redis,
+        asyncio.timeout(10),
+        Presence(Live(config(tmp_path), [Shard(redis)])),
+    ):
+        os.kill(server.pid, signal.SIGSTOP)
 
 
 async def test_it_is_told_again_after_a_while(redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,9 @@
 """Status webhooks on a real store and over real HTTP: who is told what, and that nobody misses or delays anything."""
 
 import asyncio
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from smsd.store.hooks import Hook
 from smsd.store.push import gaps, shuts
 from tests.support.pushing import Pusher, endpoint, pushing
 from tests.support.receiver import SECRET, receiver
+from tests.support.valkey import Valkey
 
 
 async def test_an_event_comes_signed_and_typed(store_url: str, tmp_path: Path) -> None:
@@ -214,6 +218,19 @@ async def test_an_idle_process_ends_at_once(store_url: str, tmp_path: Path, monk
                 pass
         async with asyncio.timeout(2):
             await process.stop()
+
+
+async def test_a_store_that_hangs_keeps_no_process_from_ending(
+    start_valkey: Callable[..., Valkey], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last word is not waited for as long as a call of the store may take."""
+    monkeypatch.setattr(module, "LEAVE_S", 0.05)
+    server = start_valkey()
+    async with receiver() as one, pushing(server.url, tmp_path, endpoint("platform", one.url)) as process:
+        os.kill(server.pid, signal.SIGSTOP)
+        async with asyncio.timeout(3):
+            await process.status.stop()
+        os.kill(server.pid, signal.SIGCONT)
 
 
 async def test_a_tenant_is_told_at_a_url_of_its_own(

@@ -18,7 +18,7 @@ import pytest
 from smsd.shell import log as logs
 from smsd.shell.listening import address, bind
 from smsd.shell.startup import Settings
-from smsd.shell.supervisor import FOLDERS, Supervisor, metrics_folder, run_many
+from smsd.shell.supervisor import FOLDERS, MARGIN_S, Supervisor, metrics_folder, run_many
 from tests.support.config import free_address, write
 from tests.support.gateway import Lines
 
@@ -206,7 +206,7 @@ def test_a_second_signal_reaches_the_workers(start: Start) -> None:
 
 def test_what_does_not_end_is_killed(start: Start) -> None:
     """A worker that hangs past the drain and a margin is killed, so that the parent ends in a bounded time."""
-    parent = start(STUBBORN, 1, drain_s=-5)
+    parent = start(STUBBORN, 1, drain_s=-MARGIN_S)
     lines(parent, 1)
     parent.terminate()
     out, _ = parent.communicate(timeout=30)
@@ -215,7 +215,7 @@ def test_what_does_not_end_is_killed(start: Start) -> None:
 
 def test_a_drain_lasts_as_long_as_the_config_in_force_says(start: Start) -> None:
     """What a worker says of its drain, at first or after a reload, goes before what the parent has read."""
-    parent = start(SLOW, 1, drain_s=-5)
+    parent = start(SLOW, 1, drain_s=-MARGIN_S)
     (pid,) = (int(pid) for pid in lines(parent, 1))
     parent.terminate()
     assert lines(parent, 1) == ["draining"]
