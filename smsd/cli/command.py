@@ -54,8 +54,9 @@ def word(
 ) -> Takes:
     """A word by its place. Where it may be absent, it is then None."""
     default: object = [] if times == "*" else None if times == "?" else ""
-    made = Takes(name or shown.lower(), said, shown=shown, read=read, times=times, choices=choices, default=default)
-    return made._replace(blank=blank)
+    return Takes(
+        name or shown.lower(), said, shown=shown, read=read, times=times, choices=choices, default=default, blank=blank
+    )
 
 
 def option(

@@ -48,7 +48,7 @@ KINDS: Final = {
     "tenant": "hash tenant -> its settings that were made by command or API, as JSON",
     "tenantat": "zset tenant by the version that changed its settings last",
     "conf": "hash: the shared config in force, compiled, with its revision, hash and source",
-    "meta": "hash: counters, high-water mark, who sleeps",
+    "meta": "hash: counters, high-water mark, who sleeps, turns:p:provider -> routes that wait for its limit",
     "events": "stream: the contract's events",
     "push": "lex zset receiver \\0 due \\0 entry \\0 tries \\0 first: events yet to be told by status webhook",
     "gap": "hash receiver -> start cursor upto: events that `push` lacks; of receiver|replay too",
