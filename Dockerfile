@@ -1,5 +1,6 @@
-# The daemon as an image: the first stage builds, the second holds only Python and what the lock file names. Bytecode is
-# compiled here, because who runs it may not write it, and would compile everything again at each start.
+# The daemon as an image: the first stage builds, the second holds only Python, what the lock file names, and an
+# allocator for the embedded store. Bytecode is compiled here, because who runs it may not write it, and would compile
+# everything again at each start.
 #   docker build -t smsd .
 #   docker run -v ./smsd.toml:/etc/smsd/smsd.toml:ro -v smsd-data:/var/lib/smsd -p 8775:8775 -p 8776:8776 smsd
 
@@ -17,6 +18,7 @@ RUN tools/bin/hatchling build -t wheel
 RUN tools/bin/uv pip install --compile-bytecode --python /opt/smsd/bin/python --no-deps dist/*.whl
 
 FROM python:3.13-slim
+RUN apt-get update && apt-get install -y --no-install-recommends libjemalloc2 && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/smsd /opt/smsd
 COPY smsd.toml /etc/smsd/smsd.toml
 RUN useradd --system --uid 65532 --no-create-home smsd && install -d -o 65532 -g 65532 /var/lib/smsd

@@ -192,6 +192,13 @@ class Rig:
         assert self._store.where is not None
         return self._store.where.pid
 
+    @property
+    def allocator(self) -> str:
+        """Where the store's memory comes from: `jemalloc` where the system has it, else `libc`."""
+        with contextlib.suppress(OSError):
+            return "jemalloc" if "jemalloc" in Path(f"/proc/{self.store_pid}/maps").read_text() else "libc"
+        return "unknown"
+
     def kill_store(self) -> None:
         """As a crash: SIGKILL."""
         os.kill(self.store_pid, signal.SIGKILL)

@@ -68,6 +68,7 @@ class Scaled(msgspec.Struct, frozen=True, kw_only=True):
     large: Side
     small: Side
     ratio: float  # of large's turns to the small ones beside them, the median
+    store_allocator: str
     failed: list[str]
 
 
@@ -172,7 +173,9 @@ def run(large: tuple[int, int], small: tuple[int, int], turns: int, count: int) 
         for one in (few, many):
             del one.turns[0]
         ratio = statistics.median(a / b for a, b in zip(many.turns, few.turns, strict=True))
-        scaled = Scaled(large=many.side(), small=few.side(), ratio=round(ratio, 3), failed=[])
+        scaled = Scaled(
+            large=many.side(), small=few.side(), ratio=round(ratio, 3), store_allocator=first.allocator, failed=[]
+        )
     return msgspec.structs.replace(scaled, failed=judge(scaled))
 
 

@@ -98,7 +98,8 @@ def main() -> None:
         done = args.messages - first
         per_1k = {name: round((after[name] - before[name]) / done * 1000, 4) for name in after}
         told = {"messages": done, "tenants": args.tenants, "workers": args.workers, "per_s": round(done / seconds),
-                "cpu_s_per_1k": per_1k, "calib_ms": calibrate(), "carrier": made.carrier.stats(),
+                "cpu_s_per_1k": per_1k, "store_allocator": made.allocator, "calib_ms": calibrate(),
+                "carrier": made.carrier.stats(),
                 "aiohttp_post_cpu_s_per_1k": yardstick(f"{made.carrier.url}/nowhere")}  # fmt: skip
         print(msgspec.json.encode(told).decode())
 

@@ -6,6 +6,7 @@ is there, so that a crash leaves nothing wrong. A server whose owner crashed goe
 
 import contextlib
 import fcntl
+import glob
 import os
 import socket
 import subprocess
@@ -34,6 +35,9 @@ ADDRESS = "store.json"
 SERVER_LOCK = "store.lock"  # held, by inheritance, by the server itself
 USERS_LOCK = "store.users"  # shared by whoever uses it; who gets it alone was the last
 LOG = "store.log"
+JEMALLOC = ("/usr/lib/*/libjemalloc.so.2", "/usr/lib64/libjemalloc.so.2", "/usr/lib/libjemalloc.so.2")
+"""Where Linux keeps the allocator that servers are usually built with; the wheel's has libc's, which costs a third of
+all CPU (docs/decisions/0020)."""
 
 Fsync = Literal["everysec", "always"]
 
@@ -158,6 +162,7 @@ class Embedded:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=_environment(),
                 pass_fds=(lock.fileno(),),
                 start_new_session=True,  # a ^C in the terminal is for us, not for the store
                 umask=0o077,  # the file holds texts and numbers
@@ -240,6 +245,15 @@ def _binary() -> Path:
         ) from None
     except Exception as error:  # noqa: BLE001 - a class of its own, which an import error would hide
         raise StoreError(f"the embedded store cannot run here ({error}): name a server in [store] url") from None
+
+
+def _environment() -> dict[str, str]:
+    """Ours, and the system's jemalloc put before libc's allocator where there is one."""
+    found = [path for pattern in JEMALLOC for path in glob.glob(pattern)]
+    if not found:
+        return dict(os.environ)
+    before = os.environ.get("LD_PRELOAD", "")
+    return {**os.environ, "LD_PRELOAD": f"{before}:{found[0]}" if before else found[0]}
 
 
 @contextlib.contextmanager

@@ -222,3 +222,22 @@ def test_a_lock_without_a_server_is_told(make: Make, tmp_path: Path, monkeypatch
         embedded.fcntl.flock(held, embedded.fcntl.LOCK_EX)
         with pytest.raises(StoreError, match="none answers"):
             make().start()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the allocator is put before libc's on Linux only")
+def test_the_systems_jemalloc_is_put_before_libcs(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has jemalloc the server runs with it, and with what LD_PRELOAD named before."""
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    any_library = next(line.split()[-1] for line in maps if "libc.so" in line)
+    library, own = tmp_path / "lib" / "x" / "libjemalloc.so.2", tmp_path / "own.so"
+    library.parent.mkdir(parents=True)
+    for path in (library, own):
+        path.write_bytes(Path(any_library).read_bytes())
+    monkeypatch.setenv("LD_PRELOAD", str(own))
+    monkeypatch.setattr(embedded, "JEMALLOC", (f"{tmp_path}/none/*.so.2", f"{tmp_path}/lib/*/libjemalloc.so.2"))
+    store = make()
+    store.start()
+    assert store.where is not None
+    loaded = Path(f"/proc/{store.where.pid}/maps").read_text()
+    assert str(library) in loaded
+    assert str(own) in loaded
