@@ -66,6 +66,7 @@ class Checker:
             self._route(name, route)
         self._rules()
         self._senders()
+        self._receivers()
         for section, names in (("routes", self.routes), ("providers", self.providers)):
             if SANDBOX in names:
                 said = f'the name "{SANDBOX}" is kept for what [sandbox] brings with it: give it another one'
@@ -74,7 +75,7 @@ class Checker:
     def _store(self, *, secrets: bool) -> None:
         url, own = self.settings.store.url, self.settings.store.listen
         for section in ("http", "webhooks") if self.settings.store.embedded and not own.endswith(":0") else ():
-            if getattr(self.settings, section).listen == own:
+            if _covers(getattr(self.settings, section).listen, own):
                 self.note((section, "listen"), f"[store] listens at {own} itself: give this another port")
         if self.settings.store.embedded or (url.whole and not secrets):
             return
@@ -95,6 +96,12 @@ class Checker:
             self.note(("store", "url"), f'expected "embedded" or a url that begins with {schemes}, then host:port')
         elif secrets and not _DB.fullmatch(parts.path):  # which clients take for the database 0
             self.note(("store", "url"), "what follows host:port is the number of a database, such as /0")
+
+    def _receivers(self) -> None:
+        for name, receiver in self.settings.status_webhooks.items():
+            for key in ("tenants", "states"):
+                if not getattr(receiver, key):
+                    self.note(("status_webhooks", name, key), "an empty list: it would hear of nothing")
 
     def _api_keys(self) -> None:
         first: dict[str, str] = {}
@@ -213,6 +220,12 @@ class Checker:
         if name not in known:
             listed = suggestion(name, known) or f": there are {', '.join(sorted(known)[:10]) or 'none, so add it'}"
             self.note(path, f'there is no {what} "{name}"{listed}')
+
+
+def _covers(listen: str, other: str) -> bool:
+    """Whether a listener there takes the other's address, as one on all of a host's does."""
+    (host, _, port), (other_host, _, other_port) = listen.rpartition(":"), other.rpartition(":")
+    return port == other_port and host in (other_host, "0.0.0.0", "[::]")  # noqa: S104 - compared, not bound
 
 
 def _installed(package: str) -> bool:

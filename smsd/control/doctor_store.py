@@ -64,11 +64,17 @@ async def durability(facts: Facts) -> list[Finding]:
 
 
 async def writes(facts: Facts) -> list[Finding]:
-    """A replica answers every question and takes no message."""
-    if facts.info.get("role", "master") == "master":
+    """A replica answers every question and takes no message; nor does a primary that misses its replicas."""
+    if facts.info.get("role", "master") != "master":
+        what = "the store is a replica, to which nothing can be written: nothing is taken in, and nothing leaves"
+        return [Finding(what=what, mend="let [store] url name the primary, or make this server the primary")]
+    good = facts.info.get("min_slaves_good_slaves")  # told only where some are asked for
+    asked: dict[Any, Any] = {} if good is None else await facts.client.config_get("min-replicas-to-write")
+    most = max(map(int, asked.values()), default=0)
+    if good is None or int(good) >= most:
         return []
-    what = "the store is a replica, to which nothing can be written: nothing is taken in, and nothing leaves"
-    return [Finding(what=what, mend="let [store] url name the primary, or make this server the primary")]
+    what = f"the store has {good} replicas that keep up, of the {most} without which it takes no write"
+    return [Finding(what=what, mend="bring its replicas back, or set min-replicas-to-write 0 there meanwhile")]
 
 
 async def eviction(facts: Facts) -> list[Finding]:

@@ -208,9 +208,21 @@ def test_the_embedded_store_has_an_address_of_its_own(told: Told):
         "2: http.listen: [store] listens at 127.0.0.1:1 itself: give this another port",
         "4: webhooks.listen: [store] listens at 127.0.0.1:1 itself: give this another port",
     ]
+    everywhere = both.replace('"127.0.0.1:1"', '"0.0.0.0:1"', 1).replace('"127.0.0.1:1"', '"[::]:1"')
+    assert len(told(f'{everywhere}listen = "127.0.0.1:1"')) == 2
+    assert told(f'{everywhere}listen = "127.0.0.1:2"') == []
     assert told(f'{both}listen = "127.0.0.1:1"\nurl = "redis://h"') == []
     assert told(both.replace(":1", ":0") + 'listen = "127.0.0.1:0"') == []
     assert told(both) == []
+
+
+def test_a_receiver_that_hears_of_nothing_is_a_mistake(told: Told):
+    """Empty lists of tenants and of states are each told of."""
+    mistakes = told('[status_webhooks.a]\nurl = "https://a"\nsecret = "env:PW"\ntenants = []\nstates = []')
+    assert mistakes[-2:] == [
+        "4: status_webhooks.a.tenants: an empty list: it would hear of nothing",
+        "5: status_webhooks.a.states: an empty list: it would hear of nothing",
+    ]
 
 
 def test_two_api_keys_of_one_secret_are_a_mistake(told: Told):

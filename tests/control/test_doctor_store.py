@@ -80,6 +80,17 @@ async def test_a_replica(look: Look, start_valkey: Start) -> None:
         assert await store.writes(await look(server)) == []
 
 
+async def test_a_primary_that_misses_its_replicas(look: Look, start_valkey: Start) -> None:
+    """A store that refuses writes until replicas are there is found; one that asks for none is well."""
+    async with client(start_valkey()) as server:
+        await server.config_set("min-replicas-to-write", 2)
+        found = one(await store.writes(await look(server)))
+        assert "0 replicas that keep up, of the 2" in found.what
+        assert "min-replicas-to-write 0" in found.mend
+        await server.config_set("min-replicas-to-write", 0)
+        assert await store.writes(await look(server)) == []
+
+
 async def test_eviction(look: Look, start_valkey: Start) -> None:
     """A policy that throws keys away is found."""
     assert await store.eviction(await look()) == []
