@@ -25,6 +25,7 @@ RUN = (
             switch("--verbose", "log more"),
         ),
         more="SIGTERM and SIGINT drain it, SIGHUP reloads the config.",
+        codes=("1 when a worker hung past the drain and was killed",),
         example="smsd run --config smsd.toml --workers 2",
     ),
     Command(

@@ -22,7 +22,7 @@ def test_paragraphs_stay_paragraphs() -> None:
 def test_exit_codes_of_a_command() -> None:
     """Those that mean more than everywhere are told."""
     assert ends(COMMANDS["vet"]) == "Exits with 1 when it does not conform."
-    assert ends(COMMANDS["run"]) == ""
+    assert ends(COMMANDS["top"]) == ""
 
 
 def test_the_page_of_commands_is_current() -> None:

@@ -205,12 +205,13 @@ def test_a_second_signal_reaches_the_workers(start: Start) -> None:
 
 
 def test_what_does_not_end_is_killed(start: Start) -> None:
-    """A worker that hangs past the drain and a margin is killed, so that the parent ends in a bounded time."""
+    """A worker that hangs past the drain and a margin is killed: the parent ends in a bounded time, and by its code."""
     parent = start(STUBBORN, 1, drain_s=-MARGIN_S)
     lines(parent, 1)
     parent.terminate()
     out, _ = parent.communicate(timeout=30)
     assert "ended" not in out
+    assert parent.returncode == 1
 
 
 def test_a_drain_lasts_as_long_as_the_config_in_force_says(start: Start) -> None:
