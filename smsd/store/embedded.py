@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -38,6 +38,7 @@ LOG = "store.log"
 JEMALLOC = ("/usr/lib/*/libjemalloc.so.2", "/usr/lib64/libjemalloc.so.2", "/usr/lib/libjemalloc.so.2")
 """Where Linux keeps the allocator that servers are usually built with; the wheel's has libc's, which costs a third of
 all CPU (docs/decisions/0020)."""
+LARGE_PAGES = "glibc.malloc.hugetlb=1"  # with libc's: a long backlog costs less
 
 Fsync = Literal["everysec", "always"]
 
@@ -162,7 +163,7 @@ class Embedded:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environment(),
+                env=environment(os.environ),
                 pass_fds=(lock.fileno(),),
                 start_new_session=True,  # a ^C in the terminal is for us, not for the store
                 umask=0o077,  # the file holds texts and numbers
@@ -247,13 +248,12 @@ def _binary() -> Path:
         raise StoreError(f"the embedded store cannot run here ({error}): name a server in [store] url") from None
 
 
-def _environment() -> dict[str, str]:
-    """Ours, and the system's jemalloc put before libc's allocator where there is one."""
+def environment(own: Mapping[str, str]) -> dict[str, str]:
+    """What the server gets: the system's jemalloc before libc's allocator, or where there is none large pages for that
+    one; and what is set already, which goes before these.
+    """
     found = [path for pattern in JEMALLOC for path in glob.glob(pattern)]
-    if not found:
-        return dict(os.environ)
-    before = os.environ.get("LD_PRELOAD", "")
-    return {**os.environ, "LD_PRELOAD": f"{before}:{found[0]}" if before else found[0]}
+    return ({"LD_PRELOAD": found[0]} if found else {"GLIBC_TUNABLES": LARGE_PAGES}) | dict(own)
 
 
 @contextlib.contextmanager
