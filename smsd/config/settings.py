@@ -343,6 +343,7 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     )  # 0: "end"
     events_us: Us = field(name="events", default=168 * HOUR_US)
     events_max: Annotated[int, Meta(ge=1000, le=1_000_000_000)] = 5_000_000
+    dead_max: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
 
 
 class OptOutConfig(msgspec.Struct, frozen=True, kw_only=True):

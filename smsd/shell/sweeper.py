@@ -73,6 +73,7 @@ class Sweeper:
                 dead_routes=await self._unserved(shard),
                 events_max=config.retention.events_max,
                 events_us=config.retention.events_us,
+                dead_max=config.retention.dead_max,
             )
             counts = [getattr(swept, field) for field in Swept.__struct_fields__]
             total = [a + b for a, b in zip(total, counts, strict=True)]

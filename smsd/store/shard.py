@@ -266,9 +266,10 @@ class Shard:
         early_us: int = 3_600_000_000,
         events_max: int = 5_000_000,
         events_us: int = 604_800_000_000,
+        dead_max: int = 100_000,
     ) -> tuple[bool, Swept]:
         """One bounded pass; True: there is more to do at once."""
-        ask = [most, dict(settle_us), dead_routes, early_us, events_max, events_us]
+        ask = [most, dict(settle_us), dead_routes, early_us, events_max, events_us, dead_max]
         again, swept, ended = _decode_swept(await self.run("sweep", _encode(ask)))
         self._count(ended)
         return bool(again), swept

@@ -146,7 +146,11 @@ def test_the_defaults_are_the_contract_s():
     assert list(settings.classes) == ["reminder", "marketing"]
     assert settings.unknown_tenants.policy == "accept"
     assert settings.retention == RetentionConfig(
-        messages_us=72 * 3600 * SECOND, bodies_us=0, events_us=168 * 3600 * SECOND, events_max=5_000_000
+        messages_us=72 * 3600 * SECOND,
+        bodies_us=0,
+        events_us=168 * 3600 * SECOND,
+        events_max=5_000_000,
+        dead_max=100_000,
     )
     assert not settings.sandbox.enabled
 

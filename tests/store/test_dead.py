@@ -80,3 +80,15 @@ async def test_the_newest_come_first(world: World, monkeypatch: pytest.MonkeyPat
         await rejected(world, (b"id", str(i).encode()))
     for most, ids in ((9, "43210"), (3, "432"), (0, "")):
         assert [one.given_id async for one in newest(world.shard, most)] == list(ids)
+
+
+async def test_the_oldest_go_where_there_are_more_than_are_kept(world: World) -> None:
+    """A sweep leaves the newest, as many as the config says and at most a node of the stream more."""
+    key = keys.key(0, "dead")
+    for ms in range(1, 501):
+        await world.client.xadd(key, {"reason": "internal"}, id=f"{ms}-0")
+    await world.shard.sweep({}, dead_max=500)
+    assert await world.client.xlen(key) == 500
+    await world.shard.sweep({}, dead_max=200)
+    assert 200 <= await world.client.xlen(key) <= 300
+    assert [one.id async for one in dead(world.shard)][-1] == "500-0"

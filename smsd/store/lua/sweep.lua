@@ -1,7 +1,7 @@
 -- sweep: ends what is over, whatever it waits for, and tidies up. Every part is bounded by `most`.
 -- KEYS   every kind of keys.py
 -- ARGV   now_us, wall_us, step_us, msgpack of {most, {provider = settle_us}, dead_routes {route..}, early_us,
---        events_max, events_us}
+--        events_max, events_us, dead_max}
 -- Output msgpack of {again 0/1, counts {expired, unleased, unconfirmed, purged, resumed, forgotten, miscounted,
 --        withdrawn},
 --        {class \31 state \31 reason = how many ended so}}
@@ -359,7 +359,7 @@ local moved = move_due(most)
 pass.forget()
 pass.forget_withdrawals()
 call('XTRIM', K.events, 'MAXLEN', '~', ask[5])
-call('XTRIM', K.dead, 'MAXLEN', '~', 100000)
+call('XTRIM', K.dead, 'MAXLEN', '~', ask[7])
 call('XTRIM', K.events, 'MINID', '~', int(floor((now - ask[6]) / 1000)))
 flush()
 flush_released()
