@@ -101,7 +101,10 @@ class Checker:
         for name, receiver in self.settings.status_webhooks.items():
             for key in ("tenants", "states"):
                 if not getattr(receiver, key):
-                    self.note(("status_webhooks", name, key), "an empty list: it would hear of nothing")
+                    self.note(
+                        ("status_webhooks", name, key),
+                        "an empty list hears of nothing: name at least one, or leave it out",
+                    )
 
     def _api_keys(self) -> None:
         first: dict[str, str] = {}

@@ -26,11 +26,10 @@ from smsd.shell import log as logs
 from smsd.shell.listening import PortTaken, address, bound_at, reserve
 from smsd.shell.notify import Notify
 from smsd.shell.sandbox import Carrier, Place
-from smsd.shell.startup import EXIT_MISTAKE, Refused, Settings, end, prepare
+from smsd.shell.startup import EXIT_MISTAKE, EXIT_PART_FAILED, Refused, Settings, end, prepare
 
 FIRST_WAIT_S, LARGEST_WAIT_S = 0.1, 10.0
 STEADY_S = 1.0  # a worker that served so long is replaced at once; the waits of others double
-EXIT_LATE = 1  # not all of them had drained: what they held is found by the ends of its leases
 MARGIN_S = 8.0  # past the drain, before what still runs is killed: a store that hangs is given up in less
 
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -79,7 +78,7 @@ class Supervisor:
             for worker in self._workers.values():
                 worker.process.kill()
             await asyncio.wait(late)
-            self._code = self._code or EXIT_LATE
+            self._code = self._code or EXIT_PART_FAILED  # what they held is found by the ends of its leases
         return self._code
 
     def stop(self) -> None:

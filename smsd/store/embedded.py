@@ -6,7 +6,6 @@ is there, so that a crash leaves nothing wrong. A server whose owner crashed goe
 
 import contextlib
 import fcntl
-import glob
 import os
 import socket
 import subprocess
@@ -35,7 +34,9 @@ ADDRESS = "store.json"
 SERVER_LOCK = "store.lock"  # held, by inheritance, by the server itself
 USERS_LOCK = "store.users"  # shared by whoever uses it; who gets it alone was the last
 LOG = "store.log"
-JEMALLOC = ("/usr/lib/*/libjemalloc.so.2", "/usr/lib64/libjemalloc.so.2", "/usr/lib/libjemalloc.so.2")
+JEMALLOC = tuple(
+    Path("/usr", lib, "libjemalloc.so.2") for lib in (f"lib/{os.uname().machine}-linux-gnu", "lib64", "lib")
+)
 """Where Linux keeps the allocator that servers are usually built with; the wheel's has libc's, which costs a third of
 all CPU (docs/decisions/0020)."""
 LARGE_PAGES = "glibc.malloc.hugetlb=1"  # with libc's: a long backlog costs less
@@ -252,8 +253,8 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
     """What the server gets: the system's jemalloc before libc's allocator, or where there is none large pages for that
     one; and what is set already, which goes before these.
     """
-    found = [path for pattern in JEMALLOC for path in glob.glob(pattern)]
-    return ({"LD_PRELOAD": found[0]} if found else {"GLIBC_TUNABLES": LARGE_PAGES}) | dict(own)
+    found = next((str(path) for path in JEMALLOC if path.exists()), "")
+    return ({"LD_PRELOAD": found} if found else {"GLIBC_TUNABLES": LARGE_PAGES}) | dict(own)
 
 
 @contextlib.contextmanager

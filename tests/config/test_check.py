@@ -220,8 +220,8 @@ def test_a_receiver_that_hears_of_nothing_is_a_mistake(told: Told):
     """Empty lists of tenants and of states are each told of."""
     mistakes = told('[status_webhooks.a]\nurl = "https://a"\nsecret = "env:PW"\ntenants = []\nstates = []')
     assert mistakes[-2:] == [
-        "4: status_webhooks.a.tenants: an empty list: it would hear of nothing",
-        "5: status_webhooks.a.states: an empty list: it would hear of nothing",
+        "4: status_webhooks.a.tenants: an empty list hears of nothing: name at least one, or leave it out",
+        "5: status_webhooks.a.states: an empty list hears of nothing: name at least one, or leave it out",
     ]
 
 

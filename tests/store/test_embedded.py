@@ -228,11 +228,10 @@ def test_a_lock_without_a_server_is_told(make: Make, tmp_path: Path, monkeypatch
 def test_the_systems_jemalloc_is_put_before_libcs(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system has jemalloc the server runs with it."""
     maps = Path("/proc/self/maps").read_text().splitlines()
-    library = tmp_path / "lib" / "x" / "libjemalloc.so.2"  # any that can be loaded stands for it
-    library.parent.mkdir(parents=True)
+    library = tmp_path / "libjemalloc.so.2"  # any that can be loaded stands for it
     library.write_bytes(Path(next(line.split()[-1] for line in maps if "libc.so" in line)).read_bytes())
     monkeypatch.delenv("LD_PRELOAD", raising=False)
-    monkeypatch.setattr(embedded, "JEMALLOC", (f"{tmp_path}/none/*.so.2", f"{tmp_path}/lib/*/libjemalloc.so.2"))
+    monkeypatch.setattr(embedded, "JEMALLOC", (tmp_path / "none", library))
     store = make()
     store.start()
     assert store.where is not None
@@ -242,18 +241,15 @@ def test_the_systems_jemalloc_is_put_before_libcs(make: Make, tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("there", "own", "server"),
     [
-        ([], {"A": "1"}, {"A": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
-        ([], {"GLIBC_TUNABLES": "x=1"}, {"GLIBC_TUNABLES": "x=1"}),
-        (["j.so"], {"A": "1"}, {"A": "1", "LD_PRELOAD": "j.so"}),
-        (["j.so"], {"LD_PRELOAD": ""}, {"LD_PRELOAD": ""}),
+        ("none", {"A": "1"}, {"A": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
+        ("none", {"GLIBC_TUNABLES": "x=1"}, {"GLIBC_TUNABLES": "x=1"}),
+        ("/", {"A": "1"}, {"A": "1", "LD_PRELOAD": "/"}),
+        ("/", {"LD_PRELOAD": ""}, {"LD_PRELOAD": ""}),
     ],
 )
 def test_what_is_set_already_goes_before(
-    there: list[str], own: dict[str, str], server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    there: str, own: dict[str, str], server: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without jemalloc libc's allocator gets large pages; who has set another allocator, or none, has that."""
-    for name in there:
-        (tmp_path / name).touch()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(embedded, "JEMALLOC", ("*.so",))
+    monkeypatch.setattr(embedded, "JEMALLOC", (Path("none"), Path(there)))
     assert embedded.environment(own) == server
