@@ -85,6 +85,19 @@ async def test_a_wrong_count_of_what_is_in_flight_is_mended_and_told(redis: Redi
     assert await redis.hlen(keys.key(0, "inflight")) == 0
 
 
+@pytest.mark.parametrize("kind", ["events", "dead"])
+async def test_what_is_kept_is_bounded_by_the_config(redis: Redis, tmp_path: Path, kind: str) -> None:
+    """Of events and of dead letters as many stay as [retention] says, and at most a node of the stream more."""
+    live, sweeper, _ = made(redis, config(tmp_path, extra=f"[retention]\n{kind}_max = 1000\n"))
+    await agree(live)
+    async with redis.pipeline(transaction=False) as pipe:
+        for _ in range(1500):
+            pipe.xadd(keys.key(0, kind), {"reason": "internal"})
+        await pipe.execute()
+    await sweeper.sweep(live.shards[0])
+    assert 1000 <= await redis.xlen(keys.key(0, kind)) <= 1100
+
+
 async def test_a_sweep_goes_on_until_nothing_is_left(redis: Redis, tmp_path: Path) -> None:
     """More messages than one pass takes are ended without a pause between the passes."""
     live, sweeper, _ = made(redis, config(tmp_path))
