@@ -100,10 +100,12 @@ class Sweeper:
             self._log.error("config_not_followed", kept=live.revision, mistakes="; ".join(map(str, error.mistakes)))
             return False
         told, live.followed = live.followed, []  # also what others have looked for meanwhile
-        for shard in live.shards if told else ():
-            await shard.rewake()  # who published it may have ended before it woke those that wait at limits
-        if told and self._swapped is not None:
-            await self._swapped()
+        if told:
+            for shard in live.shards:
+                await shard.rewake()  # who published it may have ended before it woke those that wait at limits
+            if self._swapped is not None:
+                await self._swapped()
+            await self.presence.tell()  # whoever reads of it in the log finds it in the list of processes
         for before, how in told:
             self._log.info("config_swapped", revision=live.revision, was=before, how=how)
         return True

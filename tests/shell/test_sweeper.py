@@ -233,6 +233,24 @@ async def test_a_raise_whose_publisher_ended_half_way_helps_those_who_wait(redis
     assert await take("fourth") == 1
 
 
+async def test_who_reads_of_a_swap_finds_it_told(redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process has its new revision in the list of all before its log says so."""
+    live, sweeper, file = made(redis, config(tmp_path))
+    await agree(live)
+    told: list[tuple[int, bool]] = []
+    tell = sweeper.presence.tell
+
+    async def telling() -> bool:
+        told.append((live.revision, b"config_swapped" in file.getvalue()))
+        return await tell()
+
+    monkeypatch.setattr(sweeper.presence, "tell", telling)
+    await publish(config(tmp_path, limit="9/d"), live.shards)
+    assert await sweeper.follow()
+    assert told == [(2, False)]
+    assert b"config_swapped" in file.getvalue()
+
+
 async def test_a_config_that_cannot_be_used_is_told(redis: Redis, tmp_path: Path) -> None:
     """The log says what is missing on this host, and which revision is kept."""
     live, sweeper, file = made(redis, config(tmp_path, env={}))
